@@ -1,0 +1,2 @@
+//! `wsgictl`
+fn main() {}

@@ -1,0 +1,1 @@
+//! `mod_wsgi.so`, the httpd module
