@@ -1,1 +1,2 @@
-//! `mod_wsgi.so`, the httpd module
+//! `mod_wsgi.so`, the httpd module.
+mod httpd;

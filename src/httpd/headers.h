@@ -1,0 +1,20 @@
+/* The headers of httpd and APR that the module uses; build.rs makes src/httpd/ffi.rs's declarations from them. */
+#include <httpd.h>
+#include <http_config.h>
+#include <http_connection.h>
+#include <http_core.h>
+#include <http_log.h>
+#include <http_main.h>
+#include <http_protocol.h>
+#include <http_request.h>
+#include <ap_mpm.h>
+#include <ap_release.h>
+#include <mod_core.h>
+#include <scoreboard.h>
+#include <unixd.h>
+#include <util_filter.h>
+#include <util_script.h>
+#include <apr_buckets.h>
+#include <apr_lib.h>
+#include <apr_portable.h>
+#include <apr_strings.h>

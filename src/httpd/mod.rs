@@ -1,0 +1,2 @@
+//! The only place that names httpd's C API.
+mod ffi;
