@@ -1,1 +1,369 @@
-//! (being written)
+//! Which Python is meant, and whether it can be loaded into a process.
+//!
+//! [`find`] follows the directives `WSGIPython` and `WSGIPythonHome` to an interpreter, asks that interpreter once about
+//! itself, and judges the answer: version, build, shared library, virtual environment. Nothing of the site's own code
+//! runs for that (no `site`, no `.pth`, no environment).
+
+mod error;
+mod probe;
+mod reach;
+
+use std::fs;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+pub use error::{Directive, PythonError};
+use probe::Answer;
+pub use reach::barrier;
+
+/// The oldest Python that can load the host: its stable ABI is that of 3.10.
+pub const OLDEST: (u8, u8) = (3, 10);
+
+/// Where a Python is looked for when no directive names one.
+pub const DEFAULTS: [&str; 2] = ["/usr/bin/python3", "/usr/local/bin/python3"];
+
+/// What the configuration says about the Python to use.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Choice<'a> {
+    /// `WSGIPython`: the path of an interpreter.
+    pub python: Option<&'a Path>,
+    /// `WSGIPythonHome`: the folder of a virtual environment or of an installation.
+    pub home: Option<&'a Path>,
+}
+
+/// A Python that can be loaded into a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Python {
+    /// The interpreter; what `sys.executable` should be.
+    pub executable: PathBuf,
+    /// Major, minor and micro version.
+    pub version: (u8, u8, u8),
+    /// The shared library to load (`libpython3.X.so…`).
+    pub library: PathBuf,
+    /// Folder that leads `PATH` while Python starts: it finds its `pyvenv.cfg` or its prefix from the `python3` there.
+    pub bin: PathBuf,
+    /// `PYTHONHOME` while Python starts. Set only where `bin` does not lead to the right prefix, and never to a virtual
+    /// environment: Python would look for its standard library there.
+    pub home: Option<PathBuf>,
+    /// The virtual environment that the interpreter belongs to.
+    pub venv: Option<PathBuf>,
+    /// Where the interpreter and its standard library are installed.
+    pub base_prefix: PathBuf,
+}
+
+/// Finds the Python of `choice` and makes sure that a process of the user `run_as` (uid and gid; `None`: this process's
+/// user) can load it.
+///
+/// Runs the interpreter once, as that user, for at most ten seconds. Only root may name another user.
+///
+/// # Errors
+/// The first thing that is wrong, worded for the administrator in one line.
+pub fn find(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Python, PythonError> {
+    let (target, directive) = target(choice)?;
+    let executable = match &target {
+        Target::Interpreter(path) => path.clone(),
+        Target::Venv(home) => home.join("bin/python3"),
+        Target::Installation { home, executable } => match executable {
+            Some(path) => path.clone(),
+            None => installed(home).ok_or_else(|| PythonError::NoHome { home: home.clone() })?,
+        },
+    };
+    // The interpreter runs in another working directory than this process.
+    let executable = std::path::absolute(&executable).unwrap_or(executable);
+    check_file(&executable, directive)?;
+    let venv = venv_of(&executable);
+    if let Some(venv) = &venv {
+        check_base(venv)?;
+    }
+    let answer = probe::ask(&executable, run_as)?;
+    let version = judge(&executable, &answer)?;
+    if let Some(venv) = &venv {
+        check_version(venv, version)?;
+    }
+    if let (Target::Venv(home), Some(python)) = (&target, choice.python) {
+        check_same(home, version, python, run_as)?;
+    }
+    if let Target::Installation { home, .. } = &target
+        && !home.join(library_folder(version)).join("os.py").is_file()
+    {
+        return Err(PythonError::NoHome { home: home.clone() });
+    }
+
+    let library = library(&executable, &answer, version)?;
+    if let Some((uid, gid)) = run_as
+        && let Some(at) = barrier(&library, uid, gid)
+    {
+        return Err(PythonError::Barrier { path: library, at, uid });
+    }
+    let bin = executable.parent().unwrap_or(Path::new("/")).to_owned();
+    let home = match &target {
+        Target::Installation { home, .. } => Some(home.clone()),
+        // Python takes the first `python3` on PATH for itself; another one there has another prefix.
+        _ if venv.is_none() && !same_file(&bin.join("python3"), &executable) => Some(answer.base_prefix.clone()),
+        _ => None,
+    };
+    if let Some(path) = [Some(&bin), home.as_ref()]
+        .into_iter()
+        .flatten()
+        .find(|path| has_colon(path))
+    {
+        return Err(PythonError::Colon { path: path.clone() });
+    }
+    Ok(Python {
+        executable,
+        version,
+        library,
+        bin,
+        home,
+        venv,
+        base_prefix: answer.base_prefix,
+    })
+}
+
+/// What the directives point to.
+enum Target {
+    Interpreter(PathBuf),
+    Venv(PathBuf),
+    Installation { home: PathBuf, executable: Option<PathBuf> },
+}
+
+fn target(choice: &Choice) -> Result<(Target, Directive), PythonError> {
+    match (choice.home, choice.python) {
+        (Some(home), _) if home.join("pyvenv.cfg").is_file() => Ok((Target::Venv(home.to_owned()), Directive::Home)),
+        (Some(home), python) if home.join("bin").is_dir() => {
+            let directive = if python.is_some() {
+                Directive::Python
+            } else {
+                Directive::Home
+            };
+            let target = Target::Installation {
+                home: home.to_owned(),
+                executable: python.map(Path::to_owned),
+            };
+            Ok((target, directive))
+        }
+        (Some(home), _) => Err(PythonError::NoHome { home: home.to_owned() }),
+        (None, Some(python)) => Ok((Target::Interpreter(python.to_owned()), Directive::Python)),
+        (None, None) => {
+            let found = DEFAULTS.iter().map(Path::new).find(|path| path.exists());
+            let path = found.unwrap_or(Path::new(DEFAULTS[0]));
+            Ok((Target::Interpreter(path.to_owned()), Directive::Default))
+        }
+    }
+}
+
+/// The interpreter of an installation: `bin/python3`, else the newest `bin/python3.X`.
+fn installed(home: &Path) -> Option<PathBuf> {
+    let bin = home.join("bin");
+    let plain = bin.join("python3");
+    if plain.exists() {
+        return Some(plain);
+    }
+    let minor = |name: &str| name.strip_prefix("python3.")?.parse::<u8>().ok();
+    let entries = fs::read_dir(&bin).ok()?;
+    let versions = entries.filter_map(|entry| minor(entry.ok()?.file_name().to_str()?));
+    versions.max().map(|minor| bin.join(format!("python3.{minor}")))
+}
+
+/// There is a file to run.
+fn check_file(path: &Path, directive: Directive) -> Result<(), PythonError> {
+    match fs::metadata(path) {
+        Ok(file) if file.is_file() => Ok(()),
+        Ok(_) => Err(PythonError::NoFile { path: path.to_owned() }),
+        Err(_) => Err(match fs::read_link(path) {
+            Ok(to) => PythonError::Dangling {
+                path: path.to_owned(),
+                to,
+            },
+            Err(_) => PythonError::Missing {
+                path: path.to_owned(),
+                directive,
+            },
+        }),
+    }
+}
+
+/// The virtual environment of an interpreter, found as Python itself does: by a `pyvenv.cfg` beside the file or one
+/// folder up, without resolving symbolic links.
+fn venv_of(executable: &Path) -> Option<PathBuf> {
+    let mut folders = executable.ancestors().skip(1).take(2);
+    folders
+        .find(|folder| folder.join("pyvenv.cfg").is_file())
+        .map(Path::to_owned)
+}
+
+/// One value of a `pyvenv.cfg`: lines `key = value`, keys without regard to case (Python's `site` module).
+fn setting(text: &str, key: &str) -> Option<String> {
+    let mut pairs = text.lines().filter_map(|line| line.split_once('='));
+    let (_, value) = pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(key))?;
+    Some(value.trim().to_owned())
+}
+
+fn settings(venv: &Path) -> String {
+    let bytes = fs::read(venv.join("pyvenv.cfg")).unwrap_or_default();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The Python that the virtual environment was made from is still there.
+fn check_base(venv: &Path) -> Result<(), PythonError> {
+    match setting(&settings(venv), "home") {
+        Some(base) if !Path::new(&base).is_dir() => Err(PythonError::BaseGone {
+            venv: venv.to_owned(),
+            base: PathBuf::from(base),
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// The virtual environment was made for this version: after an upgrade of the system's Python its packages would not be
+/// found.
+fn check_version(venv: &Path, version: (u8, u8, u8)) -> Result<(), PythonError> {
+    if venv.join(library_folder(version)).is_dir() {
+        return Ok(());
+    }
+    let text = settings(venv);
+    // `version` is written by venv, `version_info` by virtualenv and uv.
+    let Some(made_for) = setting(&text, "version").or_else(|| setting(&text, "version_info")) else {
+        return Ok(());
+    };
+    let mut numbers = made_for.split('.').map(str::parse::<u8>);
+    let same = numbers.next() == Some(Ok(version.0)) && numbers.next() == Some(Ok(version.1));
+    if same {
+        return Ok(());
+    }
+    Err(PythonError::VenvVersion {
+        venv: venv.to_owned(),
+        made_for,
+        version,
+    })
+}
+
+/// `WSGIPythonHome` is a virtual environment of the interpreter that `WSGIPython` names.
+fn check_same(
+    venv: &Path,
+    version: (u8, u8, u8),
+    python: &Path,
+    run_as: Option<(u32, u32)>,
+) -> Result<(), PythonError> {
+    check_file(python, Directive::Python)?;
+    if same_file(&venv.join("bin/python3"), python) {
+        return Ok(());
+    }
+    let other = judge(python, &probe::ask(python, run_as)?)?;
+    if (other.0, other.1) == (version.0, version.1) {
+        return Ok(());
+    }
+    Err(PythonError::OtherPython {
+        venv: venv.to_owned(),
+        version,
+        python: python.to_owned(),
+        other,
+    })
+}
+
+/// The host can run in such a Python.
+fn judge(executable: &Path, answer: &Answer) -> Result<(u8, u8, u8), PythonError> {
+    let path = || executable.to_owned();
+    let version = answer.version;
+    if answer.implementation != "cpython" {
+        return Err(PythonError::NotCPython {
+            path: path(),
+            implementation: answer.implementation.clone(),
+        });
+    }
+    if (version.0, version.1) < OLDEST {
+        return Err(PythonError::TooOld {
+            path: path(),
+            version: Some(version),
+        });
+    }
+    if answer.free_threaded {
+        return Err(PythonError::FreeThreaded { path: path(), version });
+    }
+    Ok(version)
+}
+
+fn library_folder(version: (u8, u8, u8)) -> PathBuf {
+    PathBuf::from(format!("lib/python{}.{}", version.0, version.1))
+}
+
+/// The shared library of the interpreter. A statically linked interpreter may have one too: Debian ships it in a
+/// package of its own.
+fn library(executable: &Path, answer: &Answer, version: (u8, u8, u8)) -> Result<PathBuf, PythonError> {
+    let plain = format!("libpython{}.{}{}.so", version.0, version.1, answer.abi_flags);
+    // The folders of the running interpreter come first: a Python that was moved still tells where it was built.
+    let base = answer.base_prefix.join("lib");
+    let folders = [
+        base.clone(),
+        base.join(&answer.multiarch),
+        answer.base_prefix.join("lib64"),
+        answer.library_folder.clone(),
+        answer.library_folder.join(&answer.multiarch),
+    ];
+    let names = [
+        answer.library_name.clone(),
+        format!("{plain}.1.0"),
+        format!("{plain}.1"),
+        plain,
+    ];
+    let shared = names.iter().filter(|name| name.contains(".so") && !name.contains('/'));
+    let mut unusable = None;
+    for path in shared.flat_map(|name| folders.iter().map(move |folder| folder.join(name))) {
+        match elf(&path) {
+            Elf::Loadable => return Ok(path),
+            Elf::Unusable => unusable = unusable.or(Some(path)),
+            Elf::Missing => {}
+        }
+    }
+    Err(match unusable {
+        Some(library) => PythonError::BadLibrary { library },
+        None => PythonError::NoLibrary {
+            path: executable.to_owned(),
+            version,
+            packaged: answer.base_prefix == Path::new("/usr"),
+        },
+    })
+}
+
+enum Elf {
+    Missing,
+    Unusable,
+    Loadable,
+}
+
+/// Whether the file is a shared object for the kind of machine that this process is built for.
+fn elf(path: &Path) -> Elf {
+    let Some(theirs) = elf_head(path) else {
+        return if path.exists() { Elf::Unusable } else { Elf::Missing };
+    };
+    // Bytes 0 to 6: magic number, class (32 or 64 bits), byte order; 16 and 17: type; 18 and 19: machine (elf(5)).
+    let shared = theirs[16..18] == 3u16.to_ne_bytes();
+    let fits = elf_head(Path::new("/proc/self/exe"))
+        .is_none_or(|ours| ours[4..6] == theirs[4..6] && ours[18..20] == theirs[18..20]);
+    if theirs.starts_with(b"\x7fELF") && shared && fits {
+        Elf::Loadable
+    } else {
+        Elf::Unusable
+    }
+}
+
+fn elf_head(path: &Path) -> Option<[u8; 20]> {
+    let mut head = [0; 20];
+    fs::File::open(path).ok()?.read_exact(&mut head).ok()?;
+    Some(head)
+}
+
+fn same_file(one: &Path, other: &Path) -> bool {
+    match (one.canonicalize(), other.canonicalize()) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
+}
+
+fn has_colon(path: &Path) -> bool {
+    path.as_os_str().as_bytes().contains(&b':')
+}
+
+#[cfg(test)]
+mod tests;
