@@ -1,0 +1,186 @@
+"""The command line of script/bench."""
+
+import argparse
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bench import instructions, load, report
+from bench.contender import CONTENDERS, PYTHON, SCRATCH, Contender, Missing, peer_version
+from bench.server import Server, ServerFailed, httpd_binary, memory
+from bench.workload import HELLO, WORKLOADS, Connection, Workload, WrongReply
+
+
+def arguments() -> argparse.Namespace:
+    names, loads = [one.name for one in CONTENDERS], [one.name for one in WORKLOADS]
+    parser = argparse.ArgumentParser(
+        prog="script/bench",
+        description="CPU time per request of ours beside mod_wsgi, a C handler and a static file on the same httpd.",
+    )
+    parser.add_argument("--quick", action="store_true", help="3 rounds, one client for hello only; under two minutes")
+    parser.add_argument("--only", metavar="NAMES", help=f"contenders, separated by commas: {', '.join(names)}")
+    parser.add_argument("--workload", metavar="NAMES", help=f"workloads: {', '.join(loads)}")
+    parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s")
+    parser.add_argument("--rounds", type=int, help="rounds, each with all contenders in turn; default 5")
+    parser.add_argument("--seconds", type=int, default=1, help="length of one measurement, default %(default)s")
+    parser.add_argument("--instructions", action="store_true", help="count user instructions per request instead")
+    parser.add_argument("--syscalls", action="store_true", help="count system calls per request instead")
+    parser.add_argument("--json", type=Path, help="where to write all figures; default in target/bench")
+    options = parser.parse_args()
+    options.contenders = _named(parser, CONTENDERS, options.only)
+    # Counting takes its time under valgrind: hello is what has a number to reach.
+    counting = options.instructions or options.syscalls
+    options.workloads = _named(parser, WORKLOADS, options.workload or ("hello" if counting else None))
+    try:
+        options.clients = [int(part) for part in options.clients.split(",")]
+    except ValueError:
+        parser.error(f"--clients {options.clients}: numbers separated by commas")
+    options.rounds = options.rounds or (3 if options.quick else 5)
+    if min(options.rounds, options.seconds, *options.clients) < 1:
+        parser.error("--rounds, --seconds and --clients are at least 1")
+    return options
+
+
+def _named(parser: argparse.ArgumentParser, known: list, names: str | None) -> list:
+    if names is None:
+        return known
+    unknown = set(names.split(",")) - {one.name for one in known}
+    if unknown:
+        parser.error(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(one.name for one in known)}")
+    return [one for one in known if one.name in names.split(",")]
+
+
+def machine() -> dict[str, str | int]:
+    def output(*command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[0]
+
+    return {
+        "httpd": output(httpd_binary(), "-v").removeprefix("Server version: "),
+        "python": output(PYTHON, "--version"),
+        "mod_wsgi": peer_version(),
+        "kernel": platform.release(),
+        "cpus": os.cpu_count() or 0,
+    }
+
+
+def check(server: Server, workloads: list[Workload]) -> None:
+    """Every reply is what the workload asks for, so that nobody wins by doing less."""
+    for workload in workloads:
+        if server.contender.answers(workload):
+            connection = Connection(server.port)
+            try:
+                for _ in range(2):
+                    connection.exchange(workload)
+            except WrongReply as error:
+                raise ServerFailed(f"{server.contender.title}: {error}\n{server.log()}") from None
+            finally:
+                connection.close()
+
+
+def measure_memory(results: report.Results, folder: Path, contender: Contender, rounds: int) -> None:
+    """One server at a time with hello loaded and every thread used: what several have mapped would be shared."""
+    for turn in range(rounds):
+        server = Server(folder / f"memory-{turn}", contender, [HELLO])
+        server.start()
+        try:
+            check(server, [HELLO])
+            load.run(server, HELLO, clients=16, seconds=1)
+            child = memory(server.child())
+            child["parent"] = memory(server.pid)["pss"]
+            results.memory.setdefault(contender.name, []).append(child)
+        finally:
+            server.stop()
+
+
+def measure_cpu(results: report.Results, folder: Path, options: argparse.Namespace) -> list[tuple[Workload, int]]:
+    servers = [Server(folder, contender, options.workloads) for contender in options.contenders]
+    cells = [
+        (workload, clients)
+        for clients in options.clients
+        for workload in options.workloads
+        if not options.quick or clients == options.clients[0] or workload is HELLO
+    ]
+    try:
+        for server in servers:
+            server.start()
+            check(server, options.workloads)
+            load.run(server, options.workloads[0], options.clients[0], seconds=1)
+        for turn in range(options.rounds):
+            print(f"round {turn + 1} of {options.rounds}", file=sys.stderr, flush=True)
+            for workload, clients in cells:
+                # Each round begins with another one, so that nobody always follows the same neighbour.
+                shift = turn % len(servers)
+                for server in servers[shift:] + servers[:shift]:
+                    if server.contender.answers(workload):
+                        sample = load.run(server, workload, clients, options.seconds)
+                        results.add(workload, clients, server.contender, sample)
+    finally:
+        for server in servers:
+            server.stop()
+    return cells
+
+
+def compare(folder: Path, options: argparse.Namespace) -> dict:
+    results = report.Results()
+    cells = measure_cpu(results, folder, options)
+    for contender in options.contenders:
+        measure_memory(results, folder, contender, 1 if options.quick else 3)
+    print(report.cpu_table(results, cells, options.contenders), end="\n\n")
+    print(report.side_table(results, cells, options.contenders), end="\n\n")
+    print(report.memory_table(results, options.contenders))
+    return {"rounds": options.rounds, "seconds": options.seconds, "cells": results.json(), "memory_kb": results.memory}
+
+
+def count(folder: Path, options: argparse.Namespace) -> dict:
+    counted: dict[str, dict] = {"instructions": {}, "syscalls": {}}
+    for workload in options.workloads:
+        rows = []
+        for contender in options.contenders:
+            if not contender.answers(workload):
+                continue
+            where = folder / f"{workload.name}"
+            row = [contender.title]
+            if options.instructions:
+                total = instructions.instructions(where, contender, workload, SCRATCH)
+                counted["instructions"].setdefault(workload.name, {})[contender.name] = total
+                row.append(f"{total:,.0f}")
+            if options.syscalls:
+                calls = instructions.system_calls(where / "strace", contender, workload)
+                counted["syscalls"].setdefault(workload.name, {})[contender.name] = calls
+                row += [f"{sum(calls.values()):.1f}", " ".join(f"{name} {times:.2g}" for name, times in calls.items())]
+            rows.append(row)
+        head = [f"per request, {workload.title}"] + ["user instructions"] * options.instructions
+        head += ["system calls", "which"] if options.syscalls else []
+        print(report.table(head, rows), end="\n\n")
+    return counted
+
+
+def main() -> int:
+    options = arguments()
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    counting = options.instructions or options.syscalls
+    begin = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="wsgi-bench-") as scratch:
+        folder = Path(scratch)
+        folder.chmod(0o755)
+        try:
+            figures = count(folder, options) if counting else compare(folder, options)
+        except (Missing, ServerFailed, WrongReply) as error:
+            print(f"script/bench: {error}", file=sys.stderr)
+            return 1
+    name = "counts.json" if counting else "quick.json" if options.quick else "bench.json"
+    file = options.json or SCRATCH / name
+    about = {"date": datetime.now(UTC).isoformat(timespec="seconds"), "machine": machine()}
+    file.write_text(json.dumps(about | figures, indent=1) + "\n")
+    print(f"\n{time.monotonic() - begin:.0f} s; all figures are in {file}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

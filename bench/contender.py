@@ -1,0 +1,109 @@
+"""The contenders: what each one needs, and what it adds to the common httpd configuration."""
+
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.workload import Workload
+
+ROOT = Path(__file__).resolve().parent.parent
+SCRATCH = ROOT / "target" / "bench"
+PYTHON = "/usr/bin/python3"
+MODULE = ROOT / "target" / "dist" / "mod_wsgi.so"
+HOST = ROOT / "target" / "dist" / "mod_wsgi" / "wsgi_host.abi3.so"
+PEER = SCRATCH / "peer"
+
+
+class Missing(Exception):
+    """A file that a contender needs is not there."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One way to answer; `serve` gives the lines for one workload, whose file in the server's `apps` folder it gets."""
+
+    name: str
+    title: str
+    module: Callable[[], str]
+    """The lines that load it."""
+    serve: Callable[[Workload, Path], str]
+    python: bool = True
+    static: bool = False
+
+    def answers(self, workload: Workload) -> bool:
+        return workload.static or not self.static
+
+
+def apxs(name: str) -> str:
+    """What httpd's build says about itself."""
+    return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _ours() -> str:
+    for file in (MODULE, HOST):
+        if not file.exists():
+            raise Missing(f"{file} is missing: run script/build first, or leave ours out with --only")
+    return f'LoadModule wsgi_module "{MODULE}"\nWSGIPython {PYTHON}\nWSGIApplicationGroup %{{GLOBAL}}\n'
+
+
+def _peer() -> str:
+    """mod_wsgi from PyPI, the newest when the scratch environment was made (delete the folder to make it anew)."""
+    pip = PEER / "bin" / "pip"
+    if not list(PEER.glob("lib/*/site-packages/mod_wsgi/server/mod_wsgi-*.so")):
+        print("building mod_wsgi from PyPI", flush=True)
+        subprocess.run([PYTHON, "-m", "venv", "--clear", PEER], check=True)
+        subprocess.run([pip, "install", "--quiet", "wheel"], check=True)
+        subprocess.run([pip, "install", "--quiet", "--no-binary", "mod_wsgi", "mod_wsgi"], check=True)
+    module = next(PEER.glob("lib/*/site-packages/mod_wsgi/server/mod_wsgi-*.so"))
+    return f'LoadModule wsgi_module "{module}"\nWSGIApplicationGroup %{{GLOBAL}}\n'
+
+
+def peer_version() -> str:
+    folder = next(PEER.glob("lib/*/site-packages/mod_wsgi-*.*-info"), None)
+    return folder.name.split("-")[1] if folder else "none"
+
+
+def _handler() -> str:
+    source, module = ROOT / "bench" / "handler.c", SCRATCH / "handler" / ".libs" / "handler.so"
+    if not module.exists() or module.stat().st_mtime < source.stat().st_mtime:
+        folder = SCRATCH / "handler"
+        folder.mkdir(parents=True, exist_ok=True)
+        # apxs leaves its objects beside the source.
+        copy = folder / "handler.c"
+        copy.write_bytes(source.read_bytes())
+        build = subprocess.run(["apxs", "-c", "-Wc,-O2", "handler.c"], cwd=folder, capture_output=True, text=True)
+        if build.returncode:
+            raise Missing(f"handler.c does not compile:\n{build.stdout}{build.stderr}")
+    return f'LoadModule bench_module "{module}"\n'
+
+
+def _wsgi_alias(workload: Workload, script: Path) -> str:
+    return f'WSGIScriptAlias {workload.path} "{script}"\n'
+
+
+def _handler_alias(suffix: str) -> Callable[[Workload, Path], str]:
+    # The same file as for the others, so that httpd walks the same directories and looks at the same file.
+    def serve(workload: Workload, script: Path) -> str:
+        return (
+            f'Alias {workload.path} "{script}"\n'
+            f"<Location {workload.path}>\n  SetHandler bench-{workload.name}{suffix}\n</Location>\n"
+        )
+
+    return serve
+
+
+def _file(workload: Workload, script: Path) -> str:
+    file = script.with_suffix(".txt")
+    body = b"Hello World!\n"
+    file.write_bytes(body if workload.length == len(body) else b"x" * workload.length)
+    return f'Alias {workload.path} "{file}"\n<Location {workload.path}>\n  ForceType text/plain\n</Location>\n'
+
+
+CONTENDERS = [
+    Contender("ours", "ours", _ours, _wsgi_alias),
+    Contender("peer", "mod_wsgi", _peer, _wsgi_alias),
+    Contender("handler", "C handler", _handler, _handler_alias(""), python=False),
+    Contender("flushing", "C handler, flushing", _handler, _handler_alias("-flush"), python=False),
+    Contender("static", "static file", str, _file, python=False, static=True),
+]

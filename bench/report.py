@@ -1,0 +1,90 @@
+"""Medians over the rounds, as tables and as JSON."""
+
+from dataclasses import asdict
+from statistics import median
+
+from bench.contender import Contender
+from bench.load import Sample
+from bench.workload import Workload
+
+
+class Results:
+    """Everything measured in one run."""
+
+    def __init__(self) -> None:
+        self.rounds: dict[tuple[str, int, str], list[Sample]] = {}
+        self.memory: dict[str, list[dict[str, int]]] = {}
+
+    def add(self, workload: Workload, clients: int, contender: Contender, sample: Sample) -> None:
+        self.rounds.setdefault((workload.name, clients, contender.name), []).append(sample)
+
+    def middle(self, workload: Workload, clients: int, contender: str, figure: str) -> float | None:
+        """The median of that figure of a Sample, None where it was not measured."""
+        samples = self.rounds.get((workload.name, clients, contender))
+        return median(getattr(sample, figure) for sample in samples) if samples else None
+
+    def ratio(self, workload: Workload, clients: int, one: str, other: str) -> float | None:
+        """CPU of one against another: the median of the ratios within each round, so that drift drops out."""
+        above, below = (self.rounds.get((workload.name, clients, name)) for name in (one, other))
+        if above is None or below is None:
+            return None
+        return median(a.cpu_us / b.cpu_us for a, b in zip(above, below, strict=True))
+
+    def json(self) -> list[dict]:
+        return [
+            {"workload": workload, "clients": clients, "contender": contender, "rounds": [asdict(s) for s in samples]}
+            for (workload, clients, contender), samples in self.rounds.items()
+        ]
+
+
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """A Markdown table whose columns line up."""
+    lines = [head, *rows]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+    return "\n".join("| " + " | ".join(_aligned(line, widths)) + " |" for line in [head, rule, *rows])
+
+
+def _aligned(line: list[str], widths: list[int]) -> list[str]:
+    return [line[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True)]
+
+
+def number(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
+
+
+def cpu_table(results: Results, cells: list[tuple[Workload, int]], contenders: list[Contender]) -> str:
+    names = [contender.name for contender in contenders]
+    pairs = [(one, other) for one in ("ours",) for other in ("peer", "handler", "flushing") if {one, other} <= {*names}]
+    titles = {contender.name: contender.title for contender in contenders}
+    head = ["CPU µs per request", "clients", *(titles[name] for name in names)]
+    head += [f"{titles[one]} / {titles[other]}" for one, other in pairs]
+    rows = []
+    for workload, clients in cells:
+        row = [workload.title, str(clients)]
+        row += [number(results.middle(workload, clients, name, "cpu_us"), ".1f") for name in names]
+        row += [number(results.ratio(workload, clients, one, other), ".2f") for one, other in pairs]
+        rows.append(row)
+    return table(head, rows)
+
+
+def side_table(results: Results, cells: list[tuple[Workload, int]], contenders: list[Contender]) -> str:
+    """Throughput and latency, which depend on what else the machine does."""
+    rows = []
+    for workload, clients in cells:
+        row = [workload.title, str(clients)]
+        for contender in contenders:
+            names = ("per_second", "p50_us", "p99_us")
+            row.append(
+                " ".join(number(results.middle(workload, clients, contender.name, name), ".0f") for name in names)
+            )
+        rows.append(row)
+    return table(["requests/s, p50 µs, p99 µs", "clients", *(contender.title for contender in contenders)], rows)
+
+
+def memory_table(results: Results, contenders: list[Contender]) -> str:
+    rows = []
+    for contender in contenders:
+        samples = results.memory[contender.name]
+        rows.append([contender.title] + [f"{median(s[name] for s in samples):.0f}" for name in samples[0]])
+    return table(["KB", "child PSS", "child private", "child RSS", "parent PSS"], rows)

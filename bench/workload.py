@@ -1,0 +1,94 @@
+"""The workloads: what is asked for, and the reply that every contender must give."""
+
+import socket
+from dataclasses import dataclass
+
+BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class Workload:
+    """One kind of request. The WSGI application is `apps/NAME.wsgi`, the C handler's name is `bench-NAME`."""
+
+    name: str
+    title: str
+    length: int
+    """Bytes of the reply's body, without its transfer coding."""
+    body: int = 0
+    """Bytes of the request's body; 0 is a GET."""
+    headers: int = 0
+    """How many `X-Header-NN` fields the reply carries."""
+    static: bool = True
+    """Whether a static file can give the same reply."""
+
+    @property
+    def path(self) -> str:
+        return f"/{self.name}"
+
+    def request(self) -> bytes:
+        """The request as it goes over the wire, on a connection that stays open."""
+        head = f"{'POST' if self.body else 'GET'} {self.path} HTTP/1.1\r\nHost: localhost\r\n"
+        if self.body:
+            head += f"Content-Length: {self.body}\r\n"
+        return head.encode() + b"\r\n" + b"x" * self.body
+
+
+HELLO = Workload("hello", "hello", len("Hello World!\n"))
+WORKLOADS = [
+    HELLO,
+    Workload("headers", "20 headers", len("Hello World!\n"), headers=20, static=False),
+    Workload("10k", "10 KB", 10 * BLOCK),
+    Workload("1m", "1 MB", BLOCK * BLOCK),
+    Workload("generator", "100 x 1 KB", 100 * BLOCK, static=False),
+    Workload("post", "POST 10 KB", len("10240\n"), body=10 * BLOCK, static=False),
+]
+
+
+class WrongReply(Exception):
+    """A contender does not answer what the workload asks for."""
+
+
+class Connection:
+    """One keep-alive connection that checks each reply in full."""
+
+    def __init__(self, port: int):
+        self._socket = socket.create_connection(("127.0.0.1", port), timeout=60)
+        self._stream = self._socket.makefile("rb")
+
+    def close(self) -> None:
+        self._stream.close()
+        self._socket.close()
+
+    def exchange(self, workload: Workload) -> None:
+        """Sends the request once and reads the reply to its end; raises WrongReply when it is not the expected one."""
+        self._socket.sendall(workload.request())
+        status = self._stream.readline().decode("latin-1").rstrip()
+        if not status.startswith("HTTP/1.1 200 "):
+            raise WrongReply(f"{workload.path}: status line {status!r}")
+        fields: dict[str, str] = {}
+        while line := self._stream.readline().decode("latin-1").rstrip():
+            name, _, value = line.partition(":")
+            fields[name.lower()] = value.strip()
+        self._check(workload, fields, self._body(workload, fields))
+
+    def _body(self, workload: Workload, fields: dict[str, str]) -> int:
+        if "content-length" in fields:
+            return len(self._stream.read(int(fields["content-length"])))
+        if fields.get("transfer-encoding") != "chunked":
+            raise WrongReply(f"{workload.path}: neither Content-Length nor chunked")
+        length = 0
+        while size := int(self._stream.readline(), 16):
+            length += len(self._stream.read(size))
+            self._stream.readline()
+        self._stream.readline()
+        return length
+
+    @staticmethod
+    def _check(workload: Workload, fields: dict[str, str], length: int) -> None:
+        if length != workload.length:
+            raise WrongReply(f"{workload.path}: {length} bytes instead of {workload.length}")
+        if fields.get("content-type") != "text/plain":
+            raise WrongReply(f"{workload.path}: Content-Type {fields.get('content-type')!r}")
+        headers = sum(name.startswith("x-header-") for name in fields)
+        if headers != workload.headers:
+            raise WrongReply(f"{workload.path}: {headers} X-Header fields instead of {workload.headers}")
