@@ -1,0 +1,157 @@
+"""Options, the servers that tests get, and the check of their error logs."""
+
+import subprocess
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from textwrap import dedent
+
+import pytest
+
+import pythons
+from httpd import Httpd, Setup, child_can, child_user, program
+
+PROJECT = Path(__file__).parent.parent
+MPMS = ("event", "worker", "prefork")
+
+
+def pytest_addoption(parser) -> None:
+    group = parser.getgroup("httpd")
+    group.addoption("--module", default=str(PROJECT / "target/dist/mod_wsgi.so"), help="the module under test")
+    group.addoption("--peer", action="store_true", help="the module is stock mod_wsgi: leave out what differs")
+    group.addoption("--mpm", default=",".join(MPMS), help="MPMs, separated by commas (default: %(default)s)")
+    group.addoption("--python", help="run with WSGIPython PATH (default: no such directive)")
+
+
+def pytest_configure(config) -> None:
+    module = Path(config.getoption("--module")).resolve()
+    if config.option.help or config.option.markers:
+        return
+    if not module.is_file():
+        raise pytest.UsageError(f"no module at {module}: build it, or name one with --module")
+    if not child_can(["test", "-r", str(module)]):
+        raise pytest.UsageError(f"httpd's children run as {child_user()} and cannot read {module}: move the checkout")
+    if unknown := set(mpms(config)) - set(MPMS):
+        raise pytest.UsageError(f"--mpm: not among {', '.join(MPMS)}: {', '.join(unknown)}")
+    if config.option.peer and config.option.python:
+        raise pytest.UsageError("--python: stock mod_wsgi runs the Python that it was built for")
+
+
+def pytest_report_header(config) -> list[str]:
+    version = subprocess.run([program(), "-v"], capture_output=True, text=True).stdout.split("\n")[0]
+    server = version.partition(":")[2].strip()
+    lines = [
+        f"httpd: {server}, children run as {child_user() or 'this user'}",
+        f"mpm: {', '.join(mpms(config))}",
+        f"module: {config.getoption('--module')}{' (stock mod_wsgi)' if config.option.peer else ''}",
+    ]
+    default = pythons.ask(Path(config.option.python) if config.option.python else pythons.DEFAULT)
+    lines.append(f"python: {default.name if default else 'none'} ({config.option.python or 'no WSGIPython'})")
+    if not config.option.python and not config.option.peer:
+        short = [python.name for python in pythons.further() if python.readable]
+        lines.append(f"python, short pass: {', '.join(short) or 'no other found'}")
+        for python in pythons.further():
+            if not python.readable:
+                lines.append(f"python, not run: {python.name}: {child_user()} cannot read {python.prefix}")
+    return lines
+
+
+def pytest_collection_modifyitems(config, items) -> None:
+    if not config.option.peer:
+        return
+    for item in items:
+        for marker in item.iter_markers("differs"):
+            item.add_marker(pytest.mark.skip(reason=f"stock mod_wsgi differs: {marker.args[0]}"))
+
+
+def mpms(config) -> list[str]:
+    return config.getoption("--mpm").split(",")
+
+
+def pytest_generate_tests(metafunc) -> None:
+    """Runs each test that uses a server under each MPM, and the short ones also with each further Python."""
+    if "setup" not in metafunc.fixturenames:
+        return
+    config = metafunc.config
+    wanted = [set(marker.args) for marker in metafunc.definition.iter_markers("mpms")]
+    names = [mpm for mpm in mpms(config) if all(mpm in names for names in wanted)]
+    module = Path(config.getoption("--module")).resolve()
+    python = Path(config.option.python).absolute() if config.option.python else None
+    setups = {mpm: Setup(module, mpm, python, config.option.peer) for mpm in names}
+    if any(metafunc.definition.iter_markers("short")) and names and not python and not config.option.peer:
+        for other in pythons.further():
+            if other.readable:
+                setups[f"{names[0]}-{other.name}"] = Setup(module, names[0], other.path)
+    metafunc.parametrize("setup", setups.values(), ids=list(setups), indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session")
+def setup(request) -> Setup:
+    """The module, the MPM and the Python of this run."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def module_httpd(request, setup):
+    """One server for all tests of a file, with its `CONFIG`; use `httpd`."""
+    server = Httpd(setup, dedent(request.module.CONFIG), **getattr(request.module, "SERVER", {}))
+    with running(server, getattr(request.module, "prepare", None)):
+        yield server
+
+
+@pytest.fixture
+def httpd(module_httpd):
+    """The server of this file. A record in its log at level warn or above that the test did not name fails the test."""
+    assert module_httpd.process.poll() is None, "httpd is dead"
+    module_httpd.log.begin()
+    yield module_httpd
+    assert_quiet(module_httpd)
+
+
+@pytest.fixture
+def start_httpd(setup):
+    """Starts servers of the test's own: `start_httpd(config, **options)`."""
+    with ExitStack() as servers:
+
+        def start(config: str, prepare=None, **options) -> Httpd:
+            server = Httpd(setup, dedent(config), **options)
+            return servers.enter_context(running(server, prepare))
+
+        yield start
+
+
+@pytest.fixture
+def new_httpd(setup):
+    """Makes servers that are not started: `new_httpd(config)`, for tests of the configuration and of starting."""
+    with ExitStack() as servers:
+
+        def make(config: str, **options) -> Httpd:
+            server = Httpd(setup, dedent(config), **options)
+            servers.callback(server.remove)
+            return server
+
+        yield make
+
+
+@contextmanager
+def running(server: Httpd, prepare=None):
+    """Starts a server, yields it, stops it; what its whole life left in the log is checked."""
+    try:
+        if prepare:
+            prepare(server)
+        server.start()
+        yield server
+        if server.process:
+            assert server.stop() == 0, "httpd ended with an error"
+        assert_quiet(server)
+    finally:
+        if server.process:
+            server.kill(server.process)
+        server.remove()
+
+
+def assert_quiet(server: Httpd) -> None:
+    """Fails if the log holds severe records that the test did not name."""
+    unexpected = server.log.unexpected()
+    server.log.begin()
+    said = "\n".join(f"  [{record.module}:{record.level}] {record.text}" for record in unexpected)
+    assert not unexpected, f"not expected in the error log:\n{said}"

@@ -1,0 +1,281 @@
+"""A private httpd: its configuration, its processes, its error log."""
+
+import grp
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import errorlog
+from client import Connection, Reply, wait_for
+
+APPS = Path(__file__).parent / "apps"
+MARK = "HTTPD_UNDER_TEST"
+"""Environment variable by which the processes of one server are found."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the tests run with."""
+
+    module: Path
+    mpm: str = "event"
+    python: Path | None = None
+    peer: bool = False
+    """The module is stock mod_wsgi."""
+
+    @property
+    def threaded(self) -> bool:
+        """Whether a child serves several requests at a time."""
+        return self.mpm != "prefork"
+
+
+@cache
+def program() -> str:
+    """The httpd program."""
+    for name in ("apache2", "httpd"):
+        if path := shutil.which(name, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"):
+            return path
+    raise FileNotFoundError("no httpd: neither apache2 nor httpd is on the PATH")
+
+
+@cache
+def modules() -> str:
+    """The folder of httpd's modules."""
+    return subprocess.run(["apxs", "-q", "LIBEXECDIR"], check=True, capture_output=True, text=True).stdout.strip()
+
+
+@cache
+def child_user() -> str | None:
+    """The user of httpd's children; None: that of the tests, since only root can choose."""
+    if os.getuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return next(name for name in ("www-data", "apache", "daemon", "nobody") if name in names)
+
+
+def child_group() -> str:
+    """The first group of `child_user`."""
+    return grp.getgrgid(pwd.getpwnam(child_user()).pw_gid).gr_name
+
+
+def child_can(command: list[str]) -> bool:
+    """Whether a command succeeds for the user of httpd's children."""
+    user = child_user()
+    who = {"user": user, "group": child_group(), "extra_groups": []} if user else {}
+    try:
+        return subprocess.run(command, capture_output=True, cwd="/", **who).returncode == 0
+    except OSError:
+        return False
+
+
+def free_port() -> int:
+    """A port of the loopback interface that the OS gives."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+PROCESSES = {
+    "event": "StartServers 1\nServerLimit 8\nThreadsPerChild {threads}\nMinSpareThreads 1\nMaxSpareThreads {workers}",
+    "worker": "StartServers 1\nServerLimit 8\nThreadsPerChild {threads}\nMinSpareThreads 1\nMaxSpareThreads {workers}",
+    "prefork": "StartServers 1\nServerLimit {workers}\nMinSpareServers 1\nMaxSpareServers {workers}",
+}
+
+BASE = """\
+ServerRoot "{root}"
+ServerName localhost
+Listen 127.0.0.1:{port}
+DefaultRuntimeDir "{root}"
+PidFile "{root}/httpd.pid"
+ErrorLog "{log}"
+ErrorLogFormat "{format}"
+LogLevel info
+Timeout 20
+KeepAliveTimeout 20
+GracefulShutdownTimeout 10
+Define APPS "{apps}"
+Define ROOT "{root}"
+Define MODULES "{modules}"
+Define PORT {port}
+Define MODULE "{module}"
+LoadModule mpm_{mpm}_module "{modules}/mod_mpm_{mpm}.so"
+{processes}
+MaxRequestWorkers {workers}
+MaxConnectionsPerChild 0
+LoadModule authz_core_module "{modules}/mod_authz_core.so"
+LoadModule alias_module "{modules}/mod_alias.so"
+LoadModule env_module "{modules}/mod_env.so"
+LoadModule setenvif_module "{modules}/mod_setenvif.so"
+LoadModule wsgi_module "{module}"
+DocumentRoot "{root}/htdocs"
+"""
+
+
+class Httpd:
+    """A server with its own folder; `config` follows the base configuration.
+
+    `threads` is the number of requests served at a time; under a threaded MPM by `processes` children.
+    """
+
+    def __init__(self, setup: Setup, config: str = "", threads: int = 8, processes: int = 1):
+        self.setup = setup
+        self.port = free_port()
+        self.root = Path(tempfile.mkdtemp(prefix="wsgi-test-")).resolve()
+        self.root.chmod(0o755)
+        (self.root / "htdocs").mkdir()
+        self.config = self.root / "httpd.conf"
+        self.log = errorlog.ErrorLog(self.root / "error.log")
+        self.process: subprocess.Popen | None = None
+        self._threads, self._processes = threads, processes
+        self.configure(config)
+
+    def configure(self, config: str) -> None:
+        """Writes the configuration anew."""
+        workers = self._threads * (self._processes if self.setup.threaded else 1)
+        base = BASE.format(
+            root=self.root,
+            port=self.port,
+            log=self.log.path,
+            format=errorlog.FORMAT,
+            apps=APPS,
+            modules=modules(),
+            mpm=self.setup.mpm,
+            module=self.setup.module,
+            workers=workers,
+            processes=PROCESSES[self.setup.mpm].format(threads=self._threads, workers=workers),
+        )
+        if user := child_user():
+            base += f"User {user}\nGroup {child_group()}\n"
+        if self.setup.python:
+            base += f'WSGIPython "{self.setup.python}"\n'
+        self.config.write_text(base + config)
+
+    def write(self, name: str, text: str) -> Path:
+        """Writes a file into the server's folder, readable by its children, in one step."""
+        path = self.root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(path.name + ".new")
+        new.write_text(text)
+        new.chmod(0o644)
+        new.rename(path)
+        return path
+
+    def folder(self, name: str) -> Path:
+        """Makes a folder into which the children may write."""
+        path = self.root / name
+        path.mkdir()
+        path.chmod(0o777)
+        return path
+
+    def check(self) -> subprocess.CompletedProcess:
+        """Runs httpd's test of the configuration."""
+        return subprocess.run(self._command("-t"), capture_output=True, text=True, env=self._environment(), timeout=60)
+
+    def start(self) -> None:
+        """Starts the server and waits until it is live."""
+        with (self.root / "startup.log").open("wb") as output:
+            # A session of its own: httpd signals its whole process group when it stops or restarts.
+            self.process = subprocess.Popen(
+                self._command("-DFOREGROUND"),
+                stdout=output,
+                stderr=output,
+                env=self._environment(),
+                cwd="/",
+                start_new_session=True,
+            )
+        wait_for(self._live, "httpd to start")
+
+    def _live(self) -> bool:
+        if self.process.poll() is not None:
+            said = (self.root / "startup.log").read_text() + self.log.text()
+            self.process = None
+            raise AssertionError(f"httpd did not start:\n{said}")
+        return bool(self.log.find("resuming normal operations"))
+
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20) -> int:
+        """Stops the server; returns its exit status once none of its processes is left."""
+        process, self.process = self.process, None
+        process.send_signal(how)
+        try:
+            status = process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.kill(process)
+            raise AssertionError(f"httpd did not stop within {timeout} s; its log:\n{self.log.text()}") from None
+        try:
+            wait_for(lambda: not self.pids(), "the children to end", 5)
+        finally:
+            self.kill(process)
+        return status
+
+    def restart(self, how: signal.Signals = signal.SIGHUP) -> None:
+        """Restarts the server and waits until the new configuration runs."""
+        before = len(self.log.find("resuming normal operations"))
+        self.process.send_signal(how)
+        self.log.expect("resuming normal operations", before + 1)
+
+    def graceful(self) -> None:
+        """Restarts the server; its old children finish their requests."""
+        self.restart(signal.SIGUSR1)
+
+    def kill(self, process: subprocess.Popen) -> None:
+        """Ends whatever is left of the server, by force."""
+        for pid in self.pids():
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except ProcessLookupError:
+                continue
+        process.wait(10)
+
+    def remove(self) -> None:
+        """Removes the server's folder."""
+        shutil.rmtree(self.root)
+
+    def pids(self) -> list[int]:
+        """Every living process of this server, its parent included."""
+        mark = f"{MARK}={self.root}".encode()
+        found = []
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit():
+                continue
+            try:
+                if mark in (entry / "environ").read_bytes().split(b"\0"):
+                    found.append(int(entry.name))
+            except OSError:
+                continue
+        return found
+
+    def children(self) -> list[int]:
+        """The processes of this server without its parent."""
+        return [pid for pid in self.pids() if pid != self.process.pid]
+
+    def connect(self, timeout: float = 20) -> Connection:
+        """A new connection to the server."""
+        return Connection(self.port, timeout)
+
+    def request(self, method: str, target: str, headers=(), body: bytes = b"", version: str = "HTTP/1.1") -> Reply:
+        """One request on a connection of its own."""
+        headers = list(headers.items()) if isinstance(headers, dict) else list(headers)
+        with self.connect() as connection:
+            return connection.request(method, target, [*headers, ("Connection", "close")], body, version)
+
+    def get(self, target: str, headers=(), version: str = "HTTP/1.1") -> Reply:
+        """One GET on a connection of its own."""
+        return self.request("GET", target, headers, version=version)
+
+    def _command(self, *arguments: str) -> list[str]:
+        return [program(), "-d", str(self.root), "-f", str(self.config), *arguments]
+
+    def _environment(self) -> dict[str, str]:
+        # Bare, as init systems start it: what the tests were started with must not reach the Python under test.
+        return {
+            "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+            "LANG": "C",
+            MARK: str(self.root),
+        }
