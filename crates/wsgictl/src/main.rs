@@ -1,2 +1,37 @@
-//! `wsgictl`
-fn main() {}
+//! `wsgictl`: the administrator's command. Serves an application from a private httpd, and says what an installation
+//! consists of and what is wrong with it.
+#![forbid(unsafe_code)]
+
+mod application;
+mod arguments;
+mod check;
+mod configuration;
+mod fault;
+mod httpd;
+mod install;
+mod owner;
+mod running;
+mod serve;
+mod watch;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().command {
+        Command::Serve(options) => serve::serve(&options),
+        Command::Check(options) => check::check(&options),
+    };
+    match done {
+        Ok(code) => code,
+        Err(fault) => {
+            // Without a terminal or log to write to there is nobody to tell.
+            let _ = writeln!(io::stderr(), "wsgictl: {fault}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Runs Python WSGI applications in Apache httpd.
+#[derive(Debug, Parser)]
+#[command(name = "wsgictl", version)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve an application in the foreground, from a private httpd
+    Serve(Serve),
+    /// Say which httpd, module and Python would be used, and what is wrong with them
+    Check(Check),
+}
+
+/// What both commands look for.
+#[derive(Args, Debug)]
+pub struct Parts {
+    /// Python to run in: an interpreter, or the folder of a virtual environment [default: $VIRTUAL_ENV, else the
+    /// system's python3]
+    #[arg(long, value_name = "PATH")]
+    pub python: Option<PathBuf>,
+
+    /// httpd to run [default: the one that apxs names, else apache2 or httpd on the PATH]
+    #[arg(long, value_name = "PATH")]
+    pub httpd: Option<PathBuf>,
+
+    /// mod_wsgi.so to load [default: the one beside wsgictl, else the one in httpd's module folder]
+    #[arg(long, value_name = "PATH")]
+    pub module: Option<PathBuf>,
+
+    /// User that requests run as, when started by root [default: www-data, apache or nobody]
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
+
+    /// Group that requests run as, when started by root [default: the user's own]
+    #[arg(long, value_name = "NAME")]
+    pub group: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub struct Serve {
+    /// path/to/app.wsgi or package.module, either with ':callable' when it is not called 'application'
+    #[arg(value_name = "APP")]
+    pub application: String,
+
+    /// Address to listen on (0.0.0.0: every IPv4 address)
+    #[arg(long, default_value = "127.0.0.1", value_name = "ADDRESS")]
+    pub host: String,
+
+    /// Port to listen on; 0 takes a free one
+    #[arg(long, default_value_t = 8000, value_name = "N")]
+    pub port: u16,
+
+    /// How httpd shares out the work
+    #[arg(long, value_enum)]
+    pub mpm: Option<Mpm>,
+
+    /// Processes that run the application
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub processes: u16,
+
+    /// Requests at a time in each process; with the prefork MPM each of them is a process
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub threads: u16,
+
+    /// Serve the application below this URL path
+    #[arg(long, default_value = "/", value_name = "PATH")]
+    pub url_prefix: String,
+
+    /// Serve the files of a folder below a URL path; may be repeated
+    #[arg(long = "static", value_name = "URL=DIR")]
+    pub files: Vec<String>,
+
+    /// Folder to import from, in front of sys.path; may be repeated
+    #[arg(long, value_name = "DIR")]
+    pub python_path: Vec<PathBuf>,
+
+    /// Folder that package.module is imported from, and that --reload watches [default: the current one]
+    #[arg(long, value_name = "DIR")]
+    pub working_directory: Option<PathBuf>,
+
+    /// Start the application anew when one of its Python files changes (for development)
+    #[arg(long)]
+    pub reload: bool,
+
+    /// What to log, as httpd's LogLevel takes it, for example 'info' or 'warn wsgi:debug'
+    #[arg(long, default_value = "warn", value_name = "LEVEL")]
+    pub log_level: String,
+
+    /// Do not log requests
+    #[arg(long)]
+    pub no_access_log: bool,
+
+    #[command(flatten)]
+    pub parts: Parts,
+}
+
+#[derive(Args, Debug)]
+pub struct Check {
+    #[command(flatten)]
+    pub parts: Parts,
+}
+
+/// httpd's multi-processing modules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Mpm {
+    /// Threads, and waiting connections cost none
+    Event,
+    /// Threads
+    Worker,
+    /// A process for each request
+    Prefork,
+}
+
+impl Mpm {
+    /// From the one to prefer to the last resort.
+    pub const ALL: [Mpm; 3] = [Mpm::Event, Mpm::Worker, Mpm::Prefork];
+
+    /// As in `mod_mpm_NAME.so`.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mpm::Event => "event",
+            Mpm::Worker => "worker",
+            Mpm::Prefork => "prefork",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn bounds_are_kept() {
+        for wrong in [
+            ["--threads", "0"],
+            ["--processes", "1001"],
+            ["--port", "65536"],
+            ["--mpm", "winnt"],
+        ] {
+            let words = ["wsgictl", "serve", "app.wsgi"].into_iter().chain(wrong);
+            assert!(Arguments::try_parse_from(words).is_err(), "{wrong:?}");
+        }
+    }
+}
