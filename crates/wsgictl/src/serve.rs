@@ -218,7 +218,7 @@ fn modules(installation: &Installation, mpm: Mpm, files: bool) -> Result<Vec<(St
         modules.push((format!("mpm_{}_module", mpm.name()), file));
     }
     let needed = ["unixd", "authz_core", "log_config", "reqtimeout"];
-    let for_files = ["alias", "mime"].into_iter().filter(|_| files);
+    let for_files = ["alias", "mime", "dir"].into_iter().filter(|_| files);
     for name in needed.into_iter().chain(for_files) {
         if let Some(file) = httpd.module(name)? {
             modules.push((format!("{name}_module"), file));
