@@ -1,2 +1,15 @@
 //! `mod_wsgi.so`, the httpd module.
+//!
+//! From the top: [`module`] wires the hooks, [`directives`] and [`config`] read the configuration, [`alias`] maps URLs,
+//! [`handler`] checks a request and gives it to [`embedded`], which speaks to the Python [`host`]. All of httpd's C API
+//! is under [`httpd`], all that crosses to the host under [`host`].
+
+mod alias;
+mod config;
+mod directives;
+mod embedded;
+mod environ;
+mod handler;
+mod host;
 mod httpd;
+mod module;

@@ -7,6 +7,7 @@
 #include <http_main.h>
 #include <http_protocol.h>
 #include <http_request.h>
+#include <http_ssl.h>
 #include <ap_mpm.h>
 #include <ap_release.h>
 #include <mod_core.h>

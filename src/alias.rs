@@ -1,0 +1,123 @@
+//! `WSGIScriptAlias` and `WSGIScriptAliasMatch`: URLs to scripts.
+
+use std::ffi::CString;
+
+use wsgi_core::alias::{AliasOptions, covers, filename};
+use wsgi_core::directive::Refusal;
+use wsgi_core::group::GroupName;
+
+use crate::handler::HANDLER;
+use crate::httpd::command::Arguments;
+use crate::httpd::module::Answer;
+use crate::httpd::regex::{Groups, Regex};
+use crate::httpd::request::Request;
+use crate::module::Wsgi;
+
+/// One alias.
+pub struct Alias {
+    pattern: Pattern,
+    target: Vec<u8>,
+    /// Its options, which go before the settings of the place the request leads to.
+    pub options: AliasOptions,
+}
+
+enum Pattern {
+    Path(Vec<u8>),
+    Regex(Regex),
+}
+
+impl Alias {
+    /// Reads the arguments of `WSGIScriptAlias`.
+    pub fn path(arguments: &Arguments<'_>) -> Result<Alias, Refusal> {
+        let mut words = arguments.words();
+        let path = words.required("URL path")?;
+        let target = words.required("script or folder for it")?;
+        let options = checked(AliasOptions::parse(&mut words)?)?;
+        Ok(Alias {
+            pattern: Pattern::Path(path),
+            target,
+            options,
+        })
+    }
+
+    /// Reads the arguments of `WSGIScriptAliasMatch`.
+    pub fn regex(arguments: &Arguments<'_>) -> Result<Alias, Refusal> {
+        let mut words = arguments.words();
+        let pattern = words.required("regular expression")?;
+        let target = words.required("script for it")?;
+        let options = checked(AliasOptions::parse(&mut words)?)?;
+        let shown = String::from_utf8_lossy(&pattern).into_owned();
+        let regex = CString::new(pattern)
+            .ok()
+            .and_then(|pattern| Regex::compile(arguments.pool, &pattern))
+            .ok_or_else(|| format!("'{shown}' is not a regular expression"))?;
+        Ok(Alias {
+            pattern: Pattern::Regex(regex),
+            target,
+            options,
+        })
+    }
+
+    fn map(&self, uri: &[u8]) -> Option<Vec<u8>> {
+        match &self.pattern {
+            Pattern::Path(path) => covers(path, uri).map(|covered| filename(path, &self.target, uri, covered)),
+            Pattern::Regex(regex) => {
+                let groups = regex.find(uri)?;
+                let end = groups[0].as_ref()?.end;
+                if end == 0 {
+                    return None;
+                }
+                let mut path = substitute(&self.target, uri, &groups);
+                path.extend_from_slice(if &uri[..end] == b"/" { uri } else { &uri[end..] });
+                Some(path)
+            }
+        }
+    }
+}
+
+/// The translate_name hook: the first alias that matches, those of the virtual host before those of the main server.
+pub fn translate(request: Request<'_>) -> Answer {
+    let uri = request.uri();
+    if uri.first() != Some(&b'/') {
+        return Answer::Declined;
+    }
+    for alias in &request.server().config::<Wsgi>().aliases {
+        if let Some(path) = alias.map(uri) {
+            request.set_filename(&path);
+            request.set_handler(HANDLER);
+            request.set_mapping::<Wsgi>(alias);
+            return Answer::Done;
+        }
+    }
+    Answer::Declined
+}
+
+/// `$0` to `$9` in a target stand for the match and its groups; `\$` and a `$` before anything else for themselves.
+fn substitute(target: &[u8], uri: &[u8], groups: &Groups) -> Vec<u8> {
+    let mut result = Vec::with_capacity(target.len() + uri.len());
+    let mut rest = target;
+    while let Some((&byte, after)) = rest.split_first() {
+        rest = after;
+        match (byte, after.first()) {
+            (b'$', Some(digit @ b'0'..=b'9')) => {
+                if let Some(range) = &groups[usize::from(digit - b'0')] {
+                    result.extend_from_slice(&uri[range.clone()]);
+                }
+                rest = &after[1..];
+            }
+            (b'\\', Some(&next @ (b'$' | b'\\'))) => {
+                result.push(next);
+                rest = &after[1..];
+            }
+            _ => result.push(byte),
+        }
+    }
+    result
+}
+
+fn checked(options: AliasOptions) -> Result<AliasOptions, Refusal> {
+    match options.process_group {
+        None | Some(GroupName::Global) => Ok(options),
+        Some(_) => Err("daemon process groups are not there yet; use process-group=%{GLOBAL}, or leave it out".into()),
+    }
+}

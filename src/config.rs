@@ -1,0 +1,80 @@
+//! The settings of servers and directories, and how inner ones go over outer ones.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+use wsgi_core::directive::MapHead;
+use wsgi_core::group::GroupName;
+use wsgi_core::python::Python;
+
+use crate::alias::Alias;
+use crate::embedded::Embedded;
+
+/// Settings of a server or virtual host.
+#[derive(Default)]
+pub struct ServerConfig {
+    /// Script aliases in order; the first that matches counts.
+    pub aliases: Vec<Arc<Alias>>,
+    /// Settings of the whole process. Only the main server's are read.
+    pub global: Global,
+}
+
+/// Settings that hold for the whole process.
+#[derive(Default)]
+pub struct Global {
+    /// `WSGIPython`
+    pub python: Option<PathBuf>,
+    /// `WSGIPythonHome`
+    pub python_home: Option<PathBuf>,
+    /// `WSGIPythonPath`, as written
+    pub python_path: Vec<u8>,
+    /// The Python that these mean, once it was asked for.
+    pub found: OnceCell<Python>,
+    /// The interpreter of this child process, once it runs.
+    pub embedded: OnceCell<Embedded>,
+}
+
+impl ServerConfig {
+    /// A virtual host's settings over the main server's.
+    pub fn over(&self, outer: &ServerConfig) -> ServerConfig {
+        ServerConfig {
+            aliases: self.aliases.iter().chain(&outer.aliases).cloned().collect(),
+            global: Global::default(),
+        }
+    }
+}
+
+/// Settings that may stand anywhere: server, virtual host, directory, most of them in `.htaccess`.
+#[derive(Clone, Copy, Default)]
+pub struct DirectoryConfig<'p> {
+    /// `WSGIApplicationGroup`; `%{RESOURCE}` if unset
+    pub application_group: Option<&'p GroupName>,
+    /// `WSGICallableObject`; `application` if unset
+    pub callable_object: Option<&'p GroupName>,
+    /// `WSGIPassAuthorization`; Off if unset
+    pub pass_authorization: Option<bool>,
+    /// `WSGIScriptReloading`; On if unset
+    pub script_reloading: Option<bool>,
+    /// `WSGIChunkedRequest`; Off if unset
+    pub chunked_request: Option<bool>,
+    /// `WSGIMapHEADToGET`; Auto if unset
+    pub map_head: Option<MapHead>,
+    /// `WSGIEnableSendfile`; Off if unset
+    pub enable_sendfile: Option<bool>,
+}
+
+impl<'p> DirectoryConfig<'p> {
+    /// An inner place's settings over an outer one's.
+    pub fn over(&self, outer: &DirectoryConfig<'p>) -> DirectoryConfig<'p> {
+        DirectoryConfig {
+            application_group: self.application_group.or(outer.application_group),
+            callable_object: self.callable_object.or(outer.callable_object),
+            pass_authorization: self.pass_authorization.or(outer.pass_authorization),
+            script_reloading: self.script_reloading.or(outer.script_reloading),
+            chunked_request: self.chunked_request.or(outer.chunked_request),
+            map_head: self.map_head.or(outer.map_head),
+            enable_sendfile: self.enable_sendfile.or(outer.enable_sendfile),
+        }
+    }
+}

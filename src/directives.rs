@@ -1,0 +1,144 @@
+//! The table of directives. A setter only reads its arguments and stores them.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wsgi_core::directive::{MapHead, Refusal};
+use wsgi_core::group::GroupName;
+
+use crate::alias::Alias;
+use crate::config::ServerConfig;
+use crate::httpd::command::{Arguments, Command, Directive, Place, Set, table};
+use crate::module::Wsgi;
+
+/// The table as httpd reads it.
+pub static COMMANDS: [Command<Wsgi>; DIRECTIVES.len() + 1] = table(&DIRECTIVES);
+
+static DIRECTIVES: [Directive<Wsgi>; 13] = [
+    Directive {
+        name: c"WSGIApplicationGroup",
+        place: Place::Directory,
+        help: c"Interpreter that applications run in: a name, %{GLOBAL} for the main one, %{RESOURCE}, %{SERVER}, %{HOST} or %{ENV:variable}",
+        set: Set::Directory(|config, arguments| {
+            config.application_group = Some(group(arguments, "name of the application group")?);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGICallableObject",
+        place: Place::FileInfo,
+        help: c"Name of the callable in the script, 'application' if not set",
+        set: Set::Directory(|config, arguments| {
+            config.callable_object = Some(group(arguments, "name of the callable")?);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGIChunkedRequest",
+        place: Place::FileInfo,
+        help: c"On lets requests with a chunked body through to the application",
+        set: Set::Directory(|config, arguments| flag(&mut config.chunked_request, arguments)),
+    },
+    Directive {
+        name: c"WSGIEnableSendfile",
+        place: Place::FileInfo,
+        help: c"On lets files that applications return through wsgi.file_wrapper be sent by sendfile",
+        set: Set::Directory(|config, arguments| flag(&mut config.enable_sendfile, arguments)),
+    },
+    Directive {
+        name: c"WSGIMapHEADToGET",
+        place: Place::FileInfo,
+        help: c"Whether applications see HEAD requests as GET: On, Off, or Auto (when an output filter works on the content)",
+        set: Set::Directory(|config, arguments| {
+            config.map_head = Some(MapHead::parse(&arguments.words().only("On, Off or Auto")?)?);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGIPassAuthorization",
+        place: Place::FileInfo,
+        help: c"On passes the Authorization header to applications",
+        set: Set::Directory(|config, arguments| flag(&mut config.pass_authorization, arguments)),
+    },
+    Directive {
+        name: c"WSGIPython",
+        place: Place::Server,
+        help: c"Path of the Python interpreter whose version and library to use, the system's python3 if not set",
+        set: Set::Global(|config: &mut ServerConfig, arguments| {
+            config.global.python = Some(absolute(arguments, "path of a Python interpreter")?);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGIPythonHome",
+        place: Place::Server,
+        help: c"Folder of the virtual environment or Python installation to use",
+        set: Set::Global(|config: &mut ServerConfig, arguments| {
+            config.global.python_home = Some(absolute(arguments, "folder of a virtual environment or of a Python")?);
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGIPythonPath",
+        place: Place::Server,
+        help: c"Folders, separated by colons, to search for Python modules first",
+        set: Set::Global(|config: &mut ServerConfig, arguments| {
+            config.global.python_path = arguments.words().only("list of folders")?;
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGIScriptAlias",
+        place: Place::Server,
+        help: c"URL path and the script, or folder of scripts, that answers for it, then options name=value",
+        set: Set::Server(|config: &mut ServerConfig, arguments| {
+            config.aliases.push(Arc::new(Alias::path(arguments)?));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGIScriptAliasMatch",
+        place: Place::Server,
+        help: c"Regular expression for URL paths and the script that answers for them, then options name=value",
+        set: Set::Server(|config: &mut ServerConfig, arguments| {
+            config.aliases.push(Arc::new(Alias::regex(arguments)?));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGIScriptReloading",
+        place: Place::FileInfo,
+        help: c"Off keeps a script as it was first loaded; On loads it again when its file has changed",
+        set: Set::Directory(|config, arguments| flag(&mut config.script_reloading, arguments)),
+    },
+    Directive {
+        name: c"WSGIProcessGroup",
+        place: Place::Directory,
+        help: c"Processes that applications run in: only %{GLOBAL}, httpd's own, so far",
+        set: Set::Directory(|_, arguments| match group(arguments, "name of the process group")? {
+            GroupName::Global => Ok(()),
+            _ => Err("daemon process groups are not there yet; use %{GLOBAL}, or leave the directive out".into()),
+        }),
+    },
+];
+
+fn flag(setting: &mut Option<bool>, arguments: &Arguments<'_>) -> Result<(), Refusal> {
+    *setting = Some(arguments.flag()?);
+    Ok(())
+}
+
+fn group<'p>(arguments: &Arguments<'p>, what: &str) -> Result<&'p GroupName, Refusal> {
+    let name = arguments.words().only(what)?;
+    Ok(arguments.pool.own(GroupName::parse(&name)))
+}
+
+fn absolute(arguments: &Arguments<'_>, what: &str) -> Result<PathBuf, Refusal> {
+    let path = PathBuf::from(OsString::from_vec(arguments.words().only(what)?));
+    if path.is_absolute() {
+        Ok(path)
+    } else {
+        Err(format!("'{}' is not an absolute path", path.display()))
+    }
+}

@@ -1,0 +1,128 @@
+//! Embedded mode: applications run inside the httpd child that has the request.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use wsgi_core::abi::{self, Bytes, Level, OutcomeKind};
+use wsgi_core::python::{self, Choice, Python};
+
+use crate::config::Global;
+use crate::environ::Environ;
+use crate::handler::Target;
+use crate::host::{Exchange, Host, Start};
+use crate::httpd::body::Body;
+use crate::httpd::module::Answer;
+use crate::httpd::pool::Pool;
+use crate::httpd::request::Request;
+use crate::httpd::server::Server;
+use crate::httpd::{log, process};
+use crate::module::Wsgi;
+
+/// The interpreter of this child.
+pub struct Embedded {
+    host: Arc<Host>,
+}
+
+/// Ends Python when the child's pool is cleared, which httpd does after its threads have ended.
+struct StopAtExit(Arc<Host>);
+
+impl Drop for StopAtExit {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// Looks for the Python that the configuration names and for our own files.
+///
+/// # Errors
+/// What is wrong and what to do, in one line.
+pub fn check(server: Server<'_>) -> Result<(), String> {
+    find(&server.main().config::<Wsgi>().global)?;
+    host_file().map(drop)
+}
+
+/// Starts Python in a new child. Without it the child lives on, for what else it serves.
+pub fn start(pool: Pool<'_>, server: Server<'_>) {
+    let server = server.main();
+    let global = &server.config::<Wsgi>().global;
+    let started = find(global).and_then(|python| {
+        let start = Start {
+            library: &python.library,
+            host: &host_file()?,
+            bin: &python.bin,
+            home: python.home.as_deref(),
+            path: &global.python_path,
+        };
+        Host::start(&start, server)
+    });
+    match started {
+        Ok(host) => {
+            let host = Arc::new(host);
+            pool.own(StopAtExit(Arc::clone(&host)));
+            // A child is initialised once.
+            let _ = global.embedded.set(Embedded { host });
+        }
+        Err(reason) => log::server::<Wsgi>(server, Level::Critical, reason.as_bytes()),
+    }
+}
+
+/// Runs a request and says how it ended.
+pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer {
+    let global = &request.server().main().config::<Wsgi>().global;
+    let Some(embedded) = global.embedded.get() else {
+        let text = b"WSGI0130: no Python runs in this httpd child; the log says why where the child started";
+        log::request::<Wsgi>(request, Level::Error, text);
+        return Answer::Status(500);
+    };
+    let environ = Environ::of(request, target);
+    let mut exchange = Exchange::new(request, body, target.sendfile);
+    let outcome = embedded.host.run(
+        &abi::Request {
+            variables: environ.variables.as_ptr(),
+            variables_len: environ.variables.len(),
+            script: Bytes::of(request.filename()),
+            script_mtime: request.file_mtime(),
+            reloading: target.reloading,
+            application_group: Bytes::of(&target.application_group),
+            callable_object: Bytes::of(&target.callable_object),
+            request_start: request.time(),
+            https: environ.https,
+            header_only: request.header_only(),
+        },
+        &mut exchange,
+    );
+    match OutcomeKind::from_raw(outcome.kind) {
+        _ if exchange.failed => Answer::FilterAnswered,
+        OutcomeKind::Complete => Answer::Done,
+        OutcomeKind::Refused => Answer::Status(u16::try_from(outcome.status).unwrap_or(500)),
+        OutcomeKind::Truncated | OutcomeKind::ClientGone => {
+            exchange.reply.cut();
+            Answer::Done
+        }
+    }
+}
+
+fn find(global: &Global) -> Result<&Python, String> {
+    let choice = Choice {
+        python: global.python.as_deref(),
+        home: global.python_home.as_deref(),
+    };
+    let found = global
+        .found
+        .get_or_try_init(|| python::find(&choice, process::child_identity()));
+    found.map_err(|error| error.to_string())
+}
+
+/// The host's file, in the folder `mod_wsgi` beside this module.
+fn host_file() -> Result<PathBuf, String> {
+    let module = process::module_file().ok_or("WSGI0135: the module cannot tell which file it was loaded from")?;
+    let host = module.with_file_name("mod_wsgi").join("wsgi_host.abi3.so");
+    if host.is_file() {
+        Ok(host)
+    } else {
+        Err(format!(
+            "WSGI0136: {} is missing; install the folder mod_wsgi beside mod_wsgi.so",
+            host.display()
+        ))
+    }
+}

@@ -1,0 +1,196 @@
+//! The text part of a request's `environ` (`PEP 3333`, "environ Variables"; RFC 3875 for the CGI names).
+//!
+//! Later entries win over earlier ones of the same name: first what other modules and `SetEnv` put into the request's
+//! environment, then what the server itself knows.
+
+use wsgi_core::abi::{Bytes, Variable};
+use wsgi_core::alias::collapse_slashes;
+use wsgi_core::directive::MapHead;
+use wsgi_core::header;
+
+use crate::handler::Target;
+use crate::httpd::pool::Pool;
+use crate::httpd::request::Request;
+
+/// The entries, borrowed from the request.
+pub struct Environ<'r> {
+    /// In order.
+    pub variables: Vec<Variable>,
+    /// The request came over TLS, as mod_ssl or the variable `HTTPS` says.
+    pub https: bool,
+    pool: Pool<'r>,
+}
+
+impl<'r> Environ<'r> {
+    /// Collects the entries for a request that is to run as `target` says. `process` is this process's number.
+    pub fn of(request: Request<'r>, target: &'r Target<'r>) -> Environ<'r> {
+        let mut environ = Environ {
+            variables: Vec::with_capacity(64),
+            https: request.cgi().is_tls(),
+            pool: request.pool(),
+        };
+        environ.from_modules(request);
+        environ.from_headers(request, target);
+        environ.from_connection(request);
+        environ.from_request(request, target);
+        environ.for_module(request, target);
+        environ
+    }
+
+    fn put(&mut self, name: &'r [u8], value: &'r [u8]) {
+        self.variables.push(Variable {
+            name: Bytes::of(name),
+            value: Bytes::of(value),
+        });
+    }
+
+    fn put_number(&mut self, name: &'r [u8], value: u32) {
+        let mut digits = [0; 10];
+        let mut at = digits.len();
+        let mut rest = value;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+            if rest == 0 {
+                break;
+            }
+        }
+        let text = self.pool.bytes(&digits[at..]);
+        self.put(name, text);
+    }
+
+    /// What modules and directives set.
+    fn from_modules(&mut self, request: Request<'r>) {
+        for (name, value) in request.environment().iter() {
+            if name.eq_ignore_ascii_case(b"HTTPS") {
+                self.https |= value.eq_ignore_ascii_case(b"on") || value == b"1";
+            } else {
+                self.put(name, value);
+            }
+        }
+    }
+
+    fn from_headers(&mut self, request: Request<'r>, target: &Target<'r>) {
+        for (name, value) in request.headers_in().iter() {
+            match name.len() {
+                12 if name.eq_ignore_ascii_case(b"Content-Type") => self.put(b"CONTENT_TYPE", value),
+                14 if name.eq_ignore_ascii_case(b"Content-Length") => self.put(b"CONTENT_LENGTH", value),
+                13 if name.eq_ignore_ascii_case(b"Authorization")
+                    && !(target.pass_authorization || request.cgi().passes_auth()) => {}
+                19 if name.eq_ignore_ascii_case(b"Proxy-Authorization") && !request.cgi().passes_auth() => {}
+                _ if header::is_variable(name) => {
+                    let mut key = [0; 64];
+                    let len = 5 + name.len();
+                    if len <= key.len() {
+                        write_key(&mut key[..len], name);
+                        let key = self.pool.bytes(&key[..len]);
+                        self.put(key, value);
+                    } else {
+                        let mut key = vec![0; len];
+                        write_key(&mut key, name);
+                        let key = self.pool.bytes(&key);
+                        self.put(key, value);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn from_connection(&mut self, request: Request<'r>) {
+        let cgi = request.cgi();
+        self.put(b"SERVER_SOFTWARE", cgi.server_software());
+        self.put(b"SERVER_NAME", cgi.server_name());
+        self.put(b"SERVER_ADDR", cgi.local_address());
+        self.put_number(b"SERVER_PORT", cgi.server_port().into());
+        self.put(b"REMOTE_ADDR", cgi.remote_address());
+        self.put_number(b"REMOTE_PORT", cgi.remote_port().into());
+        self.put(b"DOCUMENT_ROOT", cgi.document_root());
+        self.put(b"REQUEST_SCHEME", cgi.scheme());
+        self.put(b"CONTEXT_PREFIX", cgi.context_prefix());
+        self.put(b"CONTEXT_DOCUMENT_ROOT", cgi.context_document_root());
+        if let Some(admin) = cgi.server_admin() {
+            self.put(b"SERVER_ADMIN", admin);
+        }
+    }
+
+    fn from_request(&mut self, request: Request<'r>, target: &'r Target<'r>) {
+        let cgi = request.cgi();
+        self.put(b"REQUEST_METHOD", method(request, target.map_head));
+        self.put(b"SERVER_PROTOCOL", request.protocol());
+        self.put(b"QUERY_STRING", request.query());
+        self.put(b"REQUEST_URI", cgi.request_uri());
+        self.put(b"SCRIPT_FILENAME", request.filename());
+        self.put(b"SCRIPT_NAME", target.script_name);
+        self.put(b"PATH_INFO", target.path_info);
+        if let Some(kind) = request.auth_type() {
+            self.put(b"AUTH_TYPE", kind);
+        }
+        match (request.user(), request.previous()) {
+            (Some(user), _) => self.put(b"REMOTE_USER", user),
+            (None, Some(previous)) => {
+                if let Some(user) = previous.user() {
+                    self.put(b"REDIRECT_REMOTE_USER", user);
+                }
+            }
+            (None, None) => {}
+        }
+        if let Some(url) = cgi.redirect_url() {
+            self.put(b"REDIRECT_URL", url);
+            if let Some(previous) = request.previous().filter(|previous| !previous.query().is_empty()) {
+                self.put(b"REDIRECT_QUERY_STRING", previous.query());
+            }
+        }
+    }
+
+    /// The module's own keys.
+    fn for_module(&mut self, request: Request<'r>, target: &'r Target<'r>) {
+        let cgi = request.cgi();
+        self.put(b"mod_wsgi.process_group", b"");
+        self.put(b"mod_wsgi.application_group", &target.application_group);
+        self.put(b"mod_wsgi.callable_object", &target.callable_object);
+        self.put(b"mod_wsgi.request_handler", request.handler());
+        self.put(b"mod_wsgi.handler_script", b"");
+        self.put(b"mod_wsgi.script_name", target.script_name);
+        self.put(b"mod_wsgi.path_info", target.path_info);
+        self.put(b"mod_wsgi.listener_host", cgi.local_host());
+        self.put_number(b"mod_wsgi.listener_port", cgi.local_port().into());
+        self.put(b"mod_wsgi.request_id", cgi.request_id());
+        if let Some(id) = cgi.connection_id() {
+            self.put(b"mod_wsgi.connection_id", id);
+        }
+        self.put_number(b"mod_wsgi.server_pid", std::process::id());
+    }
+}
+
+/// A path without runs of slashes; copied only if it has some.
+pub fn collapsed<'r>(pool: Pool<'r>, path: &'r [u8]) -> &'r [u8] {
+    if path.windows(2).any(|pair| pair == b"//") {
+        pool.bytes(&collapse_slashes(path))
+    } else {
+        path
+    }
+}
+
+fn method<'r>(request: Request<'r>, map_head: MapHead) -> &'r [u8] {
+    let as_get = match map_head {
+        MapHead::Off => false,
+        MapHead::On => true,
+        MapHead::Auto => request.content_is_filtered(),
+    };
+    if as_get && request.header_only() && request.method() == b"HEAD" {
+        b"GET"
+    } else {
+        request.method()
+    }
+}
+
+/// `X-Foo` as `HTTP_X_FOO`; `key` has room for exactly that.
+fn write_key(key: &mut [u8], name: &[u8]) {
+    let (prefix, rest) = key.split_at_mut(5);
+    prefix.copy_from_slice(b"HTTP_");
+    for (to, from) in rest.iter_mut().zip(name) {
+        *to = if *from == b'-' { b'_' } else { from.to_ascii_uppercase() };
+    }
+}

@@ -1,0 +1,167 @@
+//! Loading libpython and the host into this process, and calling the host's table.
+
+use std::ffi::{CStr, CString, c_int, c_void};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::ptr::{self, NonNull};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use wsgi_core::abi::{self, ABI_VERSION, Bytes, HOST_SYMBOL, HostEntry, HostTable, Level, Outcome};
+
+use super::exchange::{Exchange, TABLE};
+use crate::httpd::fence::fence;
+use crate::httpd::log;
+use crate::httpd::server::Server;
+use crate::module::Wsgi;
+
+/// Milliseconds that the end of a child waits for threads that are still in Python. By then httpd has waited for them
+/// itself, as long as it wanted to.
+const PATIENCE: u32 = 1000;
+
+/// What Python is started with; see `wsgi_core::abi::Start`.
+pub struct Start<'a> {
+    /// The shared library of Python.
+    pub library: &'a Path,
+    /// `wsgi_host.abi3.so`
+    pub host: &'a Path,
+    /// Folder in front of `PATH`.
+    pub bin: &'a Path,
+    /// `PYTHONHOME`, if any.
+    pub home: Option<&'a Path>,
+    /// `WSGIPythonPath`
+    pub path: &'a [u8],
+}
+
+/// A running Python.
+pub struct Host {
+    table: &'static HostTable,
+    raw: NonNull<abi::Host>,
+    stopped: AtomicBool,
+}
+
+// SAFETY: the table's functions may be called from any thread; see `wsgi_core::abi`.
+unsafe impl Send for Host {}
+// SAFETY: as above.
+unsafe impl Sync for Host {}
+
+impl Host {
+    /// Loads the libraries and starts Python; `server`'s log gets what is written outside of requests.
+    ///
+    /// # Errors
+    /// Which file could not be loaded, and why.
+    pub fn start(start: &Start<'_>, server: Server<'_>) -> Result<Host, String> {
+        // Global: extension modules look Python's functions up in whatever is loaded.
+        open(start.library, libc::RTLD_NOW | libc::RTLD_GLOBAL)?;
+        let library = open(start.host, libc::RTLD_NOW | libc::RTLD_LOCAL)?;
+        // SAFETY: the host's file is installed beside this one; its symbol has this type.
+        let table = unsafe {
+            let symbol = libc::dlsym(library, HOST_SYMBOL.as_ptr());
+            if symbol.is_null() {
+                return Err(format!(
+                    "WSGI0132: {} is not the host of this module",
+                    start.host.display()
+                ));
+            }
+            let entry = std::mem::transmute::<*mut c_void, HostEntry>(symbol);
+            entry(ABI_VERSION).as_ref()
+        };
+        let table = table.ok_or_else(|| {
+            format!(
+                "WSGI0133: {} is of another version than mod_wsgi.so; install both from one build",
+                start.host.display()
+            )
+        })?;
+
+        use crate::httpd::process;
+        let mpm = process::mpm();
+        let raw = abi::Start {
+            bin: Bytes::of(start.bin.as_os_str().as_bytes()),
+            home: start
+                .home
+                .map_or(Bytes::EMPTY, |home| Bytes::of(home.as_os_str().as_bytes())),
+            path: Bytes::of(start.path),
+            process_group: Bytes::EMPTY,
+            multithread: mpm.threaded,
+            multiprocess: mpm.forked,
+            maximum_processes: mpm.processes,
+            threads_per_process: mpm.threads,
+            apache_version: process::version(),
+            apache_description: Bytes::of(process::description()),
+            mpm_name: Bytes::of(mpm.name),
+            build_date: Bytes::of(process::build_date()),
+            log: log_record,
+            log_context: server.into_context(),
+        };
+        // SAFETY: everything borrowed lives during the call; the server outlives the child's Python.
+        let host = unsafe { (table.start)(&raw const raw) };
+        match NonNull::new(host) {
+            Some(raw) => Ok(Host {
+                table,
+                raw,
+                stopped: AtomicBool::new(false),
+            }),
+            None => Err("WSGI0134: Python did not start, see above; requests for applications get 500".into()),
+        }
+    }
+
+    /// Runs a request.
+    pub fn run(&self, request: &abi::Request, exchange: &mut Exchange<'_>) -> Outcome {
+        // SAFETY: all is borrowed for the call; the exchange is the type that TABLE's functions expect.
+        unsafe {
+            (self.table.run)(
+                self.raw.as_ptr(),
+                request,
+                &raw const TABLE,
+                ptr::from_mut(exchange).cast(),
+            )
+        }
+    }
+
+    /// Ends Python. Only the first call does anything.
+    pub fn stop(&self) {
+        if !self.stopped.swap(true, Ordering::AcqRel) {
+            // SAFETY: once, by the thread that ends the child.
+            unsafe { (self.table.stop)(self.raw.as_ptr(), PATIENCE) };
+        }
+    }
+}
+
+fn open(path: &Path, flags: c_int) -> Result<*mut c_void, String> {
+    let shown = path.display();
+    let file = CString::new(path.as_os_str().as_bytes()).map_err(|_| format!("WSGI0131: {shown} is no file name"))?;
+    // SAFETY: loads a library that the administrator chose or installed; its initialisers run here.
+    let library = unsafe { libc::dlopen(file.as_ptr(), flags) };
+    if library.is_null() {
+        // SAFETY: after a failure dlerror gives a message of this thread's, copied at once.
+        let reason = unsafe {
+            let message = libc::dlerror();
+            if message.is_null() {
+                String::new()
+            } else {
+                CStr::from_ptr(message).to_string_lossy().into_owned()
+            }
+        };
+        return Err(format!("WSGI0131: {shown} cannot be loaded: {reason}"));
+    }
+    Ok(library)
+}
+
+/// # Safety
+/// See `wsgi_core::abi::Start::log`; `context` is the server that `start` passed.
+unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, text: Bytes) {
+    fence(
+        (),
+        |_| (),
+        || {
+            // SAFETY: the host's promise.
+            unsafe {
+                let text = if text.len == 0 {
+                    &[]
+                } else {
+                    std::slice::from_raw_parts(text.data, text.len)
+                };
+                log::server::<Wsgi>(Server::from_context(context), Level::from_raw(level), text);
+            }
+        },
+    );
+}

@@ -1,0 +1,7 @@
+//! The way to the Python host, the only place that passes raw pointers over `wsgi_core::abi`.
+
+mod exchange;
+mod library;
+
+pub use exchange::Exchange;
+pub use library::{Host, Start};

@@ -1,0 +1,151 @@
+//! Reading the request body through the input filters (`ap_get_brigade`).
+
+use std::ffi::c_char;
+
+use super::brigade::Brigade;
+use super::module::Answer;
+use super::request::Request;
+use super::{ffi, text};
+
+/// How much is asked of the filters at a time. Larger than httpd's usual 8 KB: each call walks the whole chain.
+const PIECE: usize = 64 * 1024;
+
+/// The body of one request.
+pub struct Body<'r> {
+    request: Request<'r>,
+    pending: Brigade<'r>,
+    state: State,
+}
+
+enum State {
+    Open,
+    Ended,
+    Failed(ffi::apr_status_t),
+}
+
+/// Why the body cannot be read on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BodyError(ffi::apr_status_t);
+
+impl<'r> Body<'r> {
+    /// Checks the framing headers of the request, as httpd does for its own handlers.
+    ///
+    /// # Errors
+    /// 501 for an unknown `Transfer-Encoding`, 411 for a chunked body that is not wanted, 400 for a bad
+    /// `Content-Length`, 413 for one above `LimitRequestBody`.
+    pub fn open(request: Request<'r>, chunked: bool) -> Result<Body<'r>, Answer> {
+        let policy = if chunked {
+            ffi::REQUEST_CHUNKED_DECHUNK
+        } else {
+            ffi::REQUEST_CHUNKED_ERROR
+        };
+        // SAFETY: a live request of this thread.
+        match unsafe { ffi::ap_setup_client_block(request.as_ptr(), policy) } {
+            ffi::OK => Ok(Body {
+                request,
+                pending: Brigade::new(request),
+                state: State::Open,
+            }),
+            status => Err(Answer::Status(u16::try_from(status).unwrap_or(500))),
+        }
+    }
+
+    /// Reads into `buffer`, waiting until there is at least one byte; returns 0 at the end. An empty buffer reads
+    /// nothing, but lets a client that waits for `100 Continue` go on.
+    ///
+    /// # Errors
+    /// When the client went away, took too long or broke the framing; every later call then fails as well.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+        let mut filled = 0;
+        while filled == 0 {
+            match self.state {
+                State::Failed(status) => return Err(BodyError(status)),
+                State::Ended => return Ok(0),
+                State::Open => {}
+            }
+            if self.pending.is_empty() {
+                // Without a wait the filters still send `100 Continue`.
+                let block = if buffer.is_empty() {
+                    ffi::apr_read_type_e_APR_NONBLOCK_READ
+                } else {
+                    ffi::apr_read_type_e_APR_BLOCK_READ
+                };
+                let wanted = buffer.len().clamp(1, PIECE) as ffi::apr_off_t;
+                // SAFETY: a live request of this thread and a brigade of its own.
+                let status = unsafe {
+                    ffi::ap_get_brigade(
+                        self.request.fields().input_filters,
+                        self.pending.as_ptr(),
+                        ffi::ap_input_mode_t_AP_MODE_READBYTES,
+                        block,
+                        wanted,
+                    )
+                };
+                if buffer.is_empty() {
+                    return Ok(0); // Whatever arrived waits in the brigade; an error shows again at the next read.
+                }
+                if status != 0 {
+                    self.fail(status);
+                    continue;
+                }
+            }
+            if buffer.is_empty() {
+                return Ok(0);
+            }
+            filled = self.drain(buffer);
+        }
+        Ok(filled)
+    }
+
+    /// Copies what is pending into `buffer`, as far as it goes.
+    fn drain(&mut self, buffer: &mut [u8]) -> usize {
+        let mut filled = 0;
+        while filled < buffer.len() {
+            let Some(bucket) = self.pending.first() else { break };
+            if bucket.is_eos() {
+                self.state = State::Ended;
+                self.pending.clear();
+                break;
+            }
+            if let Some(status) = bucket.error_status() {
+                self.fail(status);
+                break;
+            }
+            match self.pending.take(&mut buffer[filled..]) {
+                Ok(copied) => filled += copied,
+                Err(status) => {
+                    self.fail(status);
+                    break;
+                }
+            }
+        }
+        filled
+    }
+
+    fn fail(&mut self, status: ffi::apr_status_t) {
+        self.state = State::Failed(status);
+        self.pending.clear();
+    }
+}
+
+impl BodyError {
+    /// Says what went wrong, in words.
+    pub fn text(self) -> String {
+        match self.0 {
+            ffi::APR_TIMEUP => "the client sent nothing for too long (Timeout)".into(),
+            ffi::APR_EOF | ffi::APR_INCOMPLETE | ffi::APR_ECONNABORTED | libc::ECONNRESET => {
+                "the client closed the connection before the body was complete".into()
+            }
+            ffi::AP_FILTER_ERROR => "the server refused the body: too large (LimitRequestBody) or malformed".into(),
+            status => {
+                let mut buffer = [0 as c_char; 200];
+                // SAFETY: writes a NUL-terminated text of at most that length.
+                let text = unsafe {
+                    ffi::apr_strerror(status, buffer.as_mut_ptr(), buffer.len());
+                    text::bytes(buffer.as_ptr())
+                };
+                format!("the body cannot be read: {}", String::from_utf8_lossy(text))
+            }
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! Bucket brigades (`apr_buckets.h`, `util_filter.h`): the pieces of a body on their way through the filters.
+
+use std::ffi::c_char;
+use std::marker::PhantomData;
+use std::mem::offset_of;
+use std::ptr::{self, NonNull};
+
+use super::ffi;
+use super::request::Request;
+
+/// A brigade of a request's. What it holds was made by this module or handed over by an input filter.
+pub struct Brigade<'r> {
+    raw: NonNull<ffi::apr_bucket_brigade>,
+    request: Request<'r>,
+}
+
+/// A bucket while it is looked at.
+pub struct Bucket<'b> {
+    raw: NonNull<ffi::apr_bucket>,
+    borrowed: PhantomData<&'b ()>,
+}
+
+impl<'r> Brigade<'r> {
+    /// An empty brigade. The request's pool frees it.
+    pub fn new(request: Request<'r>) -> Brigade<'r> {
+        // SAFETY: the request's pool and its connection's bucket allocator, both this thread's while it runs the
+        // request. APR aborts rather than return NULL.
+        let raw =
+            unsafe { ffi::apr_brigade_create(request.fields().pool, (*request.fields().connection).bucket_alloc) };
+        Brigade {
+            raw: NonNull::new(raw).expect("APR does not return without memory"),
+            request,
+        }
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut ffi::apr_bucket_brigade {
+        self.raw.as_ptr()
+    }
+
+    /// The ring's end mark: where a bucket's `link` would have to be for `list` to be its link.
+    fn sentinel(&self) -> *mut ffi::apr_bucket {
+        // SAFETY: address arithmetic as APR_RING_SENTINEL does it; the result is compared, and written to only through
+        // its `link`, which is `list` itself.
+        unsafe {
+            (&raw mut (*self.as_ptr()).list)
+                .byte_sub(offset_of!(ffi::apr_bucket, link))
+                .cast()
+        }
+    }
+
+    /// Whether it holds no bucket.
+    pub fn is_empty(&self) -> bool {
+        // SAFETY: a live brigade.
+        unsafe { (*self.as_ptr()).list.next == self.sentinel() }
+    }
+
+    /// Destroys all that it holds.
+    pub fn clear(&mut self) {
+        // SAFETY: a live brigade.
+        unsafe { ffi::apr_brigade_cleanup(self.as_ptr().cast()) };
+    }
+
+    /// The first bucket.
+    pub fn first(&self) -> Option<Bucket<'_>> {
+        if self.is_empty() {
+            return None;
+        }
+        // SAFETY: not empty, so `next` is a bucket, not the sentinel.
+        let raw = unsafe { (*self.as_ptr()).list.next };
+        NonNull::new(raw).map(|raw| Bucket {
+            raw,
+            borrowed: PhantomData,
+        })
+    }
+
+    /// Moves bytes of the first bucket to `buffer`; 0 for a bucket that holds none.
+    ///
+    /// # Errors
+    /// The APR status when the bucket cannot be read.
+    pub fn take(&mut self, buffer: &mut [u8]) -> Result<usize, i32> {
+        let Some(bucket) = self.first() else { return Ok(0) };
+        let bucket = bucket.raw.as_ptr();
+        let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);
+        // SAFETY: a live bucket; every type has a read function, and what it gives is valid until the bucket changes.
+        unsafe {
+            if let Some(read) = (*(*bucket).type_).read {
+                let status = read(bucket, &raw mut data, &raw mut len, ffi::apr_read_type_e_APR_BLOCK_READ);
+                if status != 0 {
+                    return Err(status);
+                }
+            }
+            let copied = len.min(buffer.len());
+            if copied > 0 {
+                ptr::copy_nonoverlapping(data.cast(), buffer.as_mut_ptr(), copied);
+            }
+            if copied < len {
+                // Types that cannot be split do not come here: a bucket that was read is memory.
+                let status = (*(*bucket).type_)
+                    .split
+                    .map_or(ffi::APR_ENOTIMPL, |split| split(bucket, copied));
+                if status != 0 {
+                    return Err(status);
+                }
+            }
+            remove(bucket);
+            Ok(copied)
+        }
+    }
+
+    /// Appends bytes without copying them.
+    ///
+    /// # Safety
+    /// The bytes stay as they are until the brigade was passed on or cleared. (Filters that keep something longer copy
+    /// it.)
+    pub(super) unsafe fn push_transient(&self, bytes: &[u8]) {
+        // SAFETY: this request's allocator; the caller's promise.
+        let bucket = unsafe {
+            ffi::apr_bucket_transient_create(bytes.as_ptr().cast(), bytes.len(), (*self.as_ptr()).bucket_alloc)
+        };
+        self.push(bucket);
+    }
+
+    pub(super) fn push_flush(&self) {
+        // SAFETY: this request's allocator.
+        self.push(unsafe { ffi::apr_bucket_flush_create((*self.as_ptr()).bucket_alloc) });
+    }
+
+    pub(super) fn push_eos(&self) {
+        // SAFETY: as above.
+        self.push(unsafe { ffi::apr_bucket_eos_create((*self.as_ptr()).bucket_alloc) });
+    }
+
+    /// A bucket that tells the filters that the reply broke off: no last chunk is sent, an HTTP/2 stream is reset.
+    pub(super) fn push_error(&self, status: i32) {
+        // SAFETY: as above; the pool outlives the bucket.
+        let bucket = unsafe {
+            ffi::ap_bucket_error_create(
+                status,
+                ptr::null(),
+                self.request.fields().pool,
+                (*self.as_ptr()).bucket_alloc,
+            )
+        };
+        self.push(bucket);
+    }
+
+    /// # Safety
+    /// `file` lives as long as the request's pool.
+    pub(super) unsafe fn push_file(&self, file: *mut ffi::apr_file_t, offset: i64, len: i64) {
+        // SAFETY: the caller's promise; the call splits the range into buckets as large as APR allows.
+        unsafe { ffi::apr_brigade_insert_file(self.as_ptr(), file, offset, len, self.request.fields().pool) };
+    }
+
+    fn push(&self, bucket: *mut ffi::apr_bucket) {
+        // SAFETY: a fresh bucket goes between the last one and the sentinel, as APR_BRIGADE_INSERT_TAIL does it.
+        unsafe {
+            let sentinel = self.sentinel();
+            let last = (*sentinel).link.prev;
+            (*bucket).link.next = sentinel;
+            (*bucket).link.prev = last;
+            (*last).link.next = bucket;
+            (*sentinel).link.prev = bucket;
+        }
+    }
+
+    /// Hands all to the output filters and empties the brigade.
+    pub(super) fn pass(&mut self) -> ffi::apr_status_t {
+        // SAFETY: a live request of this thread and its brigade.
+        let status = unsafe { ffi::ap_pass_brigade(self.request.fields().output_filters, self.as_ptr()) };
+        self.clear();
+        status
+    }
+}
+
+impl Bucket<'_> {
+    fn has_type(&self, kind: &ffi::apr_bucket_type_t) -> bool {
+        // SAFETY: a live bucket.
+        unsafe { ptr::eq((*self.raw.as_ptr()).type_, kind) }
+    }
+
+    /// The end of the body.
+    pub fn is_eos(&self) -> bool {
+        // SAFETY: APR's constant.
+        self.has_type(unsafe { &*&raw const ffi::apr_bucket_type_eos })
+    }
+
+    /// A filter's word that the body cannot be had.
+    pub fn error_status(&self) -> Option<i32> {
+        // SAFETY: httpd's constant.
+        self.has_type(unsafe { &*&raw const ffi::ap_bucket_type_error })
+            .then_some(ffi::AP_FILTER_ERROR)
+    }
+}
+
+/// Takes a bucket out of its ring and destroys it.
+///
+/// # Safety
+/// A live bucket in a brigade, not used afterwards.
+unsafe fn remove(bucket: *mut ffi::apr_bucket) {
+    // SAFETY: as apr_bucket_delete does it.
+    unsafe {
+        let link = (*bucket).link;
+        (*link.prev).link.next = link.next;
+        (*link.next).link.prev = link.prev;
+        if let Some(destroy) = (*(*bucket).type_).destroy {
+            destroy((*bucket).data);
+        }
+        if let Some(free) = (*bucket).free {
+            free(bucket.cast());
+        }
+    }
+}

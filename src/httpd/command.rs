@@ -1,0 +1,169 @@
+//! The directive table (`command_rec` of `http_config.h`).
+//!
+//! Every directive takes its arguments raw and reads them with [`Words`], so that one trampoline serves them all and the
+//! grammar is tested without httpd.
+
+use std::ffi::{CStr, c_char, c_void};
+use std::marker::PhantomData;
+use std::ptr;
+
+use wsgi_core::directive::{Refusal, Words};
+
+use super::fence::fence;
+use super::module::Module;
+use super::pool::Pool;
+use super::{ffi, text};
+
+/// Where a directive may stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Server configuration and `<VirtualHost>`.
+    Server,
+    /// Those, `<Directory>` and the like, and `.htaccess` under `AllowOverride FileInfo`.
+    FileInfo,
+    /// As [`Place::FileInfo`] without `.htaccess`.
+    Directory,
+}
+
+/// What a directive does: sets a value, or refuses with a sentence for the administrator.
+pub enum Set<M: Module> {
+    /// Server configuration outside of any `<VirtualHost>`.
+    Global(fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>),
+    /// The server or virtual host it stands in.
+    Server(fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>),
+    /// The place it stands in.
+    Directory(for<'p> fn(&mut M::Directory<'p>, &Arguments<'p>) -> Result<(), Refusal>),
+}
+
+/// A row of the table.
+pub struct Directive<M: Module> {
+    /// The name in the configuration file.
+    pub name: &'static CStr,
+    /// Where it may stand.
+    pub place: Place,
+    /// What it is for, as `httpd -L` shows it.
+    pub help: &'static CStr,
+    /// What it does.
+    pub set: Set<M>,
+}
+
+/// What stands behind a directive's name.
+pub struct Arguments<'p> {
+    /// The pool of the configuration.
+    pub pool: Pool<'p>,
+    raw: &'p [u8],
+}
+
+impl<'p> Arguments<'p> {
+    /// The arguments, from the first word on.
+    pub fn words(&self) -> Words<'p> {
+        Words::new(self.raw)
+    }
+
+    /// On or Off.
+    pub fn flag(&self) -> Result<bool, Refusal> {
+        self.words().flag()
+    }
+}
+
+/// A row as httpd reads it.
+#[repr(transparent)]
+pub struct Command<M> {
+    raw: ffi::command_rec,
+    module: PhantomData<fn() -> M>,
+}
+
+// SAFETY: constant data.
+unsafe impl<M> Sync for Command<M> {}
+
+/// httpd's table for the directives, with the empty row that ends it: `ROWS` is their number and one.
+pub const fn table<M: Module, const ROWS: usize>(directives: &'static [Directive<M>]) -> [Command<M>; ROWS] {
+    assert!(directives.len() + 1 == ROWS);
+    let mut table = [const { end::<M>() }; ROWS];
+    let mut row = 0;
+    while row < directives.len() {
+        let directive = &directives[row];
+        table[row].raw = ffi::command_rec {
+            name: directive.name.as_ptr(),
+            func: ffi::cmd_func {
+                raw_args: Some(set::<M>),
+            },
+            cmd_data: ptr::from_ref(directive).cast_mut().cast(),
+            req_override: match directive.place {
+                Place::Server => ffi::RSRC_CONF,
+                Place::FileInfo => ffi::OR_FILEINFO,
+                Place::Directory => ffi::RSRC_CONF | ffi::ACCESS_CONF,
+            },
+            args_how: ffi::cmd_how_RAW_ARGS,
+            errmsg: directive.help.as_ptr(),
+        };
+        row += 1;
+    }
+    table
+}
+
+const fn end<M>() -> Command<M> {
+    Command {
+        raw: ffi::command_rec {
+            name: ptr::null(),
+            func: ffi::cmd_func { raw_args: None },
+            cmd_data: ptr::null_mut(),
+            req_override: 0,
+            args_how: ffi::cmd_how_RAW_ARGS,
+            errmsg: ptr::null(),
+        },
+        module: PhantomData,
+    }
+}
+
+/// # Safety
+/// httpd calls it for a row of [`table`]: `cmd_data` is that row's `Directive<M>`, `directory` and the server's entry
+/// were made by this module's create or merge functions, and nothing else uses them meanwhile.
+unsafe extern "C" fn set<M: Module>(
+    parameters: *mut ffi::cmd_parms,
+    directory: *mut c_void,
+    arguments: *const c_char,
+) -> *const c_char {
+    // SAFETY: the caller's promise.
+    let (command, pool) = unsafe { (&*parameters, Pool::from_ptr((*parameters).pool)) };
+    // SAFETY: as above.
+    let directive = unsafe { &*(*command.cmd).cmd_data.cast::<Directive<M>>() };
+    let mut refusal = ptr::null();
+    let report = |text: &str| refusal = pool.string(text.as_bytes()).as_ptr();
+    let result = fence(Ok(()), report, || {
+        let arguments = Arguments {
+            pool,
+            // SAFETY: httpd's line buffer is copied, for the settings may keep what they are given.
+            raw: pool.bytes(unsafe { text::bytes(arguments) }),
+        };
+        if let Set::Global(_) = directive.set {
+            // SAFETY: live parameters.
+            let message =
+                unsafe { text::optional(ffi::ap_check_cmd_context(parameters, ffi::GLOBAL_ONLY.unsigned_abs())) };
+            if let Some(message) = message {
+                return Err(Err(String::from_utf8_lossy(message).into_owned()));
+            }
+        }
+        match directive.set {
+            Set::Global(set) | Set::Server(set) => {
+                // SAFETY: the caller's promise.
+                let server = unsafe {
+                    &mut *ffi::ap_get_module_config((*command.server).module_config, M::record().as_ptr()).cast()
+                };
+                set(server, &arguments)
+            }
+            // SAFETY: the caller's promise.
+            Set::Directory(set) => set(unsafe { &mut *directory.cast() }, &arguments),
+        }
+        .map_err(Ok)
+    });
+    match result {
+        Ok(()) => refusal,
+        // Ours needs the directive's name in front, httpd's own has it.
+        Err(Ok(text)) => {
+            let name = directive.name.to_string_lossy();
+            pool.string(format!("{name}: {text}").as_bytes()).as_ptr()
+        }
+        Err(Err(text)) => pool.string(text.as_bytes()).as_ptr(),
+    }
+}

@@ -1,0 +1,226 @@
+//! The reply: status, headers and body on their way to the output filters.
+
+use std::ffi::{CStr, c_int, c_void};
+use std::ptr;
+
+use wsgi_core::abi::Sent;
+
+use super::brigade::Brigade;
+use super::ffi;
+use super::pool::Pool;
+use super::request::Request;
+
+/// The reply to one request.
+pub struct Reply<'r> {
+    request: Request<'r>,
+    brigade: Brigade<'r>,
+}
+
+/// How a file's bytes may go to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sendfile(pub bool);
+
+impl<'r> Reply<'r> {
+    /// A reply of which nothing was sent.
+    pub fn new(request: Request<'r>) -> Reply<'r> {
+        Reply {
+            request,
+            brigade: Brigade::new(request),
+        }
+    }
+
+    /// Sets the status. An empty reason stands for the usual one.
+    pub fn set_status(&self, status: u16, reason: &[u8]) {
+        let raw = self.request.as_ptr();
+        let number = c_int::from(status);
+        let line = if reason.is_empty() {
+            // SAFETY: answers a constant line, that of 500 for a number that it does not know.
+            let usual = unsafe { CStr::from_ptr(ffi::ap_get_status_line(number)) };
+            let known = usual.to_bytes().starts_with(status.to_string().as_bytes());
+            if known {
+                usual
+            } else {
+                self.pool().string(format!("{status} ").as_bytes())
+            }
+        } else {
+            let mut line = Vec::with_capacity(4 + reason.len());
+            line.extend_from_slice(format!("{status} ").as_bytes());
+            line.extend_from_slice(reason);
+            self.pool().string(&line)
+        };
+        // SAFETY: a live request of this thread; the line is constant or its pool's.
+        unsafe {
+            (*raw).status = number;
+            (*raw).status_line = line.as_ptr();
+        }
+    }
+
+    /// Forgets what the script's file name made httpd believe about the content: type, encoding, languages.
+    pub fn forget_content(&self) {
+        let raw = self.request.as_ptr();
+        // SAFETY: a live request of this thread; NULL stands for none.
+        unsafe {
+            ffi::ap_set_content_type(raw, ptr::null());
+            (*raw).content_encoding = ptr::null();
+            (*raw).content_languages = ptr::null_mut();
+        }
+    }
+
+    /// Adds a header. httpd keeps some of them elsewhere than in its table.
+    pub fn add_header(&self, name: &[u8], value: &[u8]) {
+        let raw = self.request.as_ptr();
+        let value = self.pool().string(value);
+        // SAFETY: a live request of this thread, its own tables, strings of its pool.
+        unsafe {
+            if name.eq_ignore_ascii_case(b"content-type") {
+                ffi::ap_set_content_type(raw, value.as_ptr());
+            } else if name.eq_ignore_ascii_case(b"content-length") {
+                // Checked to be a number by the host; a repeated header would be two lengths.
+                let length = wsgi_core::header::content_length(value.to_bytes()).unwrap_or(0);
+                ffi::ap_set_content_length(raw, i64::try_from(length).unwrap_or(i64::MAX));
+            } else {
+                let name = self.pool().string(name);
+                // Headers of an error response survive ErrorDocument only in the second table.
+                let table = if name.to_bytes().eq_ignore_ascii_case(b"www-authenticate") {
+                    (*raw).err_headers_out
+                } else {
+                    (*raw).headers_out
+                };
+                ffi::apr_table_addn(table, name.as_ptr(), value.as_ptr());
+            }
+        }
+    }
+
+    /// Sends the pieces and flushes them; with `end` the reply is complete.
+    pub fn write<'b>(&mut self, pieces: impl Iterator<Item = &'b [u8]>, end: bool) -> Sent {
+        // The flush comes before the end of the stream: what was yielded is on its way before anything else is done,
+        // and the worker thread finds the client's next request already waiting.
+        let mut any = false;
+        for piece in pieces.filter(|piece| !piece.is_empty()) {
+            // SAFETY: the pieces are borrowed for this whole call, which passes the brigade on.
+            unsafe { self.brigade.push_transient(piece) };
+            any = true;
+        }
+        if any {
+            self.brigade.push_flush();
+        }
+        if end {
+            self.brigade.push_eos();
+        }
+        self.pass()
+    }
+
+    /// Sends a range of an open regular file and completes the reply.
+    pub fn file(&mut self, fd: c_int, offset: i64, len: i64, sendfile: Sendfile) -> Sent {
+        // The filters may keep the file until the last byte is with the client, the caller closes its own at will.
+        // SAFETY: plain system call on a descriptor number.
+        let own = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
+        if own < 0 {
+            return Sent::Failed;
+        }
+        let flags = if sendfile.0 && self.core_allows_sendfile() {
+            ffi::APR_SENDFILE_ENABLED
+        } else {
+            0
+        };
+        let mut descriptor = own;
+        let mut file: *mut ffi::apr_file_t = ptr::null_mut();
+        // SAFETY: the pool runs the cleanup once, with the number that is nobody else's; `file` is set by the call and
+        // lives in the same pool.
+        unsafe {
+            let pool = self.request.fields().pool;
+            ffi::apr_pool_cleanup_register(
+                pool,
+                ptr::without_provenance_mut::<c_void>(own as usize),
+                Some(close_descriptor),
+                Some(ffi::apr_pool_cleanup_null),
+            );
+            ffi::apr_os_file_put(&raw mut file, &raw mut descriptor, flags | ffi::APR_FOPEN_READ, pool);
+            if len > 0 {
+                self.brigade.push_file(file, offset, len);
+            }
+        }
+        self.brigade.push_flush();
+        self.brigade.push_eos();
+        self.pass()
+    }
+
+    /// Ends a reply that cannot be completed so that the client can tell: the last chunk is withheld, the connection is
+    /// closed, and where nothing but the end of the connection marks the reply's end, it is reset.
+    pub fn cut(&mut self) {
+        self.brigade.push_error(c_int::from(502_u16));
+        self.brigade.push_eos();
+        self.pass();
+        let request = self.request.fields();
+        // SAFETY: the request's own connection, used by this thread alone.
+        unsafe {
+            let connection = request.connection;
+            (*connection).keepalive = ffi::ap_conn_keepalive_e_AP_CONN_CLOSE;
+            let framed =
+                request.chunked != 0 || !ffi::apr_table_get(request.headers_out, c"Content-Length".as_ptr()).is_null();
+            if !framed && (*connection).master.is_null() {
+                reset_on_close(connection);
+                (*connection).aborted = 1;
+            }
+        }
+    }
+
+    fn pool(&self) -> Pool<'r> {
+        self.request.pool()
+    }
+
+    fn core_allows_sendfile(&self) -> bool {
+        // SAFETY: httpd's core has such a configuration for every request.
+        let core = unsafe {
+            &*ffi::ap_get_core_module_config(self.request.fields().per_dir_config).cast::<ffi::core_dir_config>()
+        };
+        core.enable_sendfile() == ffi::ENABLE_SENDFILE_ON.unsigned_abs()
+    }
+
+    fn pass(&mut self) -> Sent {
+        let status = self.brigade.pass();
+        // SAFETY: the request's own connection.
+        let aborted = unsafe { (*self.request.fields().connection).aborted } != 0;
+        match status {
+            _ if aborted => Sent::ClientGone,
+            0 => Sent::Ok,
+            ffi::AP_FILTER_ERROR => Sent::Failed,
+            _ => Sent::ClientGone,
+        }
+    }
+}
+
+/// Makes closing the connection a reset rather than an orderly end.
+///
+/// # Safety
+/// A live connection of this thread's request.
+unsafe fn reset_on_close(connection: *mut ffi::conn_rec) {
+    // SAFETY: the connection's own socket; setsockopt reads the structure during the call.
+    unsafe {
+        let socket = ffi::ap_get_conn_socket(connection);
+        let mut fd: ffi::apr_os_sock_t = -1;
+        if socket.is_null() || ffi::apr_os_sock_get(&raw mut fd, socket) != 0 {
+            return;
+        }
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        libc::setsockopt(
+            fd,
+            libc::SOL_SOCKET,
+            libc::SO_LINGER,
+            (&raw const linger).cast(),
+            size_of::<libc::linger>() as libc::socklen_t,
+        );
+    }
+}
+
+/// # Safety
+/// `descriptor` is the number of an open descriptor that only this cleanup closes.
+unsafe extern "C" fn close_descriptor(descriptor: *mut c_void) -> ffi::apr_status_t {
+    // Nothing here can panic, so there is no fence.
+    // SAFETY: the caller's promise.
+    unsafe { libc::close(descriptor.addr() as c_int) };
+    0
+}

@@ -1,0 +1,57 @@
+//! Servers and virtual hosts (`server_rec` of `httpd.h`).
+
+use std::ffi::c_void;
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+
+use super::ffi;
+use super::module::Module;
+
+/// A server or virtual host; it lives as long as its configuration.
+#[derive(Clone, Copy)]
+pub struct Server<'s> {
+    raw: NonNull<ffi::server_rec>,
+    borrowed: PhantomData<&'s ()>,
+}
+
+impl<'s> Server<'s> {
+    /// # Safety
+    /// `raw` is a live server for `'s`.
+    pub(super) unsafe fn from_ptr(raw: *mut ffi::server_rec) -> Server<'s> {
+        Server {
+            raw: NonNull::new(raw).expect("httpd passes a server"),
+            borrowed: PhantomData,
+        }
+    }
+
+    pub(super) fn as_ptr(self) -> *mut ffi::server_rec {
+        self.raw.as_ptr()
+    }
+
+    /// The server as a callback's context.
+    pub fn into_context(self) -> *mut c_void {
+        self.as_ptr().cast()
+    }
+
+    /// The server that [`Server::into_context`] was called on.
+    ///
+    /// # Safety
+    /// `context` came from there, and its configuration is still alive.
+    pub unsafe fn from_context(context: *mut c_void) -> Server<'s> {
+        // SAFETY: the caller's promise.
+        unsafe { Server::from_ptr(context.cast()) }
+    }
+
+    /// The server outside of every `<VirtualHost>`.
+    pub fn main(self) -> Server<'s> {
+        // SAFETY: set for as long as there is a configuration, and `self` shows that there is one.
+        unsafe { Server::from_ptr(ffi::ap_server_conf) }
+    }
+
+    /// The module's configuration of this server.
+    pub fn config<M: Module>(self) -> &'s M::Server {
+        // SAFETY: the entry was made by this module's create or merge function; it is changed only while the
+        // configuration is read, when no hook holds such a reference.
+        unsafe { &*ffi::ap_get_module_config((*self.as_ptr()).module_config, M::record().as_ptr()).cast() }
+    }
+}

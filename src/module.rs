@@ -1,0 +1,61 @@
+//! `wsgi_module`: what httpd sees of this library, all wiring on one screen.
+
+use crate::alias::Alias;
+use crate::config::{DirectoryConfig, ServerConfig};
+use crate::directives::COMMANDS;
+use crate::httpd::module::{Answer, Module, Record};
+use crate::httpd::pool::Pool;
+use crate::httpd::request::Request;
+use crate::httpd::server::Server;
+use crate::{alias, embedded, handler};
+
+/// The module.
+pub struct Wsgi;
+
+/// The structure that `LoadModule wsgi_module` looks up. Its file name is mod_wsgi's, so that `<IfModule mod_wsgi.c>`
+/// works.
+// SAFETY: no other library of the process exports this name; two modules of that name cannot be loaded.
+#[unsafe(no_mangle)]
+pub static wsgi_module: Record<Wsgi> = Record::new(c"mod_wsgi.c", &COMMANDS);
+
+impl Module for Wsgi {
+    type Server = ServerConfig;
+    type Directory<'p> = DirectoryConfig<'p>;
+    type Mapping = Alias;
+
+    fn record() -> &'static Record<Wsgi> {
+        &wsgi_module
+    }
+
+    fn server() -> ServerConfig {
+        ServerConfig::default()
+    }
+
+    fn merge_servers(outer: &ServerConfig, inner: &ServerConfig) -> ServerConfig {
+        inner.over(outer)
+    }
+
+    fn directory<'p>() -> DirectoryConfig<'p> {
+        DirectoryConfig::default()
+    }
+
+    fn merge_directories<'p>(outer: &Self::Directory<'p>, inner: &Self::Directory<'p>) -> Self::Directory<'p> {
+        inner.over(outer)
+    }
+
+    fn check_config(server: Server<'_>) -> Result<(), String> {
+        embedded::check(server)
+    }
+
+    fn child_init(pool: Pool<'_>, server: Server<'_>) {
+        embedded::start(pool, server);
+    }
+
+    fn translate_name(request: Request<'_>) -> Answer {
+        alias::translate(request)
+    }
+
+    fn handler(request: Request<'_>) -> Answer {
+        handler::handle(request)
+    }
+}
