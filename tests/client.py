@@ -115,16 +115,25 @@ class Connection:
     def line(self) -> bytes:
         """Reads one line without its end."""
         while b"\r\n" not in self.buffer:
+            known = self.buffer
             self._fill()
+            self.buffer = known + self.buffer
         line, _, self.buffer = self.buffer.partition(b"\r\n")
         return line
 
     def exactly(self, length: int) -> bytes:
         """Reads that many bytes."""
-        while len(self.buffer) < length:
-            self._fill()
-        data, self.buffer = self.buffer[:length], self.buffer[length:]
-        return data
+        data = bytearray(self.buffer)
+        self.buffer = b""
+        while len(data) < length:
+            try:
+                self._fill()
+            except (EOFError, ConnectionResetError):
+                self.buffer = bytes(data)  # what there is, for the reply that ended too early
+                raise
+            data += self.buffer
+        self.buffer = bytes(data[length:])
+        return bytes(data[:length])
 
     def chunk(self) -> bytes:
         """Reads one chunk of a chunked body; empty at its end, after the trailers."""
@@ -149,10 +158,11 @@ class Connection:
             return False
 
     def _fill(self) -> None:
-        data = self.socket.recv(65536)
+        """Receives more; what was in the buffer is the caller's to keep in front of it."""
+        data = self.socket.recv(1 << 18)
         if not data:
             raise EOFError("connection closed by the server")
-        self.buffer += data
+        self.buffer = data
 
     def _body(self, reply: Reply, method: str) -> str:
         if method == "HEAD" or reply.status in (204, 304):

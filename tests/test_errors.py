@@ -30,7 +30,9 @@ def logged(httpd, name: str, *lines: str, path: str = "/errors"):
         ("print_stderr", ["to stderr"]),
         ("three", ["to wsgi.errors", "to stdout", "to stderr"]),
         pytest.param(
-            "pieces", ["a line in pieces", "and another"], marks=pytest.mark.differs("a new line is cut where a write ends")
+            "pieces",
+            ["a line in pieces", "and another"],
+            marks=pytest.mark.differs("a new line is cut where a write ends"),
         ),
         ("unfinished", ["no newline"]),
         ("flushed", ["flushed"]),
@@ -195,7 +197,9 @@ def test_exceptions(httpd, name, exception):
     assert httpd.get("/raises/fine").body == b"ok"
     assert pids <= set(httpd.children())
     httpd.log.expect_traceback(exception)
-    httpd.log.allow(r"^second line|third line|Broken: the message|direct cause|^Traceback|^  |^$|Previous line repeated")
+    httpd.log.allow(
+        r"^second line|third line|Broken: the message|direct cause|^Traceback|^  |^$|Previous line repeated"
+    )
 
 
 def test_exit(httpd):

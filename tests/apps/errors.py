@@ -64,7 +64,7 @@ def buffer(errors):
 
 
 def text(errors):
-    errors.write("snowman \u2603, percent %s %n %d, quote \", lone \udc80\n")
+    errors.write('snowman \u2603, percent %s %n %d, quote ", lone \udc80\n')
 
 
 def long(errors):
