@@ -64,18 +64,22 @@ def peer_version() -> str:
     return folder.name.split("-")[1] if folder else "none"
 
 
-def _handler() -> str:
-    source, module = ROOT / "bench" / "handler.c", SCRATCH / "handler" / ".libs" / "handler.so"
+def c_module(name: str) -> str:
+    """Compiles `bench/NAME.c` if it is newer than its module; the line that loads it."""
+    source, folder = ROOT / "bench" / f"{name}.c", SCRATCH / name
+    module = folder / ".libs" / f"{name}.so"
     if not module.exists() or module.stat().st_mtime < source.stat().st_mtime:
-        folder = SCRATCH / "handler"
-        folder.mkdir(parents=True, exist_ok=True)
         # apxs leaves its objects beside the source.
-        copy = folder / "handler.c"
-        copy.write_bytes(source.read_bytes())
-        build = subprocess.run(["apxs", "-c", "-Wc,-O2", "handler.c"], cwd=folder, capture_output=True, text=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / source.name).write_bytes(source.read_bytes())
+        build = subprocess.run(["apxs", "-c", "-Wc,-O2", source.name], cwd=folder, capture_output=True, text=True)
         if build.returncode:
-            raise Missing(f"handler.c does not compile:\n{build.stdout}{build.stderr}")
-    return f'LoadModule bench_module "{module}"\n'
+            raise Missing(f"{source.name} does not compile:\n{build.stdout}{build.stderr}")
+    return f'LoadModule {name}_module "{module}"\n'
+
+
+def _handler() -> str:
+    return c_module("handler")
 
 
 def _wsgi_alias(workload: Workload, script: Path) -> str:

@@ -6,12 +6,15 @@ import subprocess
 import time
 from pathlib import Path
 
-from bench.contender import Contender
+from bench.contender import Contender, c_module
 from bench.server import Server, ServerFailed
 from bench.workload import Connection, Workload
 
 WARM = 200
 COUNTED = 500
+
+DUMP = Workload("dump", "counts written", len("ok\n"))
+COUNTER = f"<Location {DUMP.path}>\n  Require all granted\n  SetHandler counter-dump\n</Location>\n"
 
 
 def _exchange(server: Server, workload: Workload, count: int) -> Connection:
@@ -24,32 +27,30 @@ def _exchange(server: Server, workload: Workload, count: int) -> Connection:
 def instructions(folder: Path, contender: Contender, workload: Workload, keep: Path) -> float:
     """User instructions of the whole process per request, one client on one connection.
 
-    The counters are set to zero after a warm-up and read after COUNTED further requests, so start-up is not in it. The
+    Counts are dumped, and so begun anew, after a warm-up and after COUNTED further requests: start-up is not in them. The
     profile is left in the folder `keep`, for callgrind_annotate.
     """
-    server = Server(folder, contender, [workload])
-    profile = server.folder / "callgrind.out"
-    server.start(["valgrind", "--tool=callgrind", f"--callgrind-out-file={profile}"], single=True)
+    server = Server(folder, contender, [workload], c_module("counter") + COUNTER)
+    # It makes one process of it all, the threads taking turns: one request has one course.
+    server.start(["valgrind", "--tool=callgrind", f"--callgrind-out-file={server.folder}/callgrind.out"], single=True)
     try:
         connection = _exchange(server, workload, WARM)
-        _control(server, "--zero")
+        connection.exchange(DUMP)
         for _ in range(COUNTED):
             connection.exchange(workload)
-        _control(server, "--dump=requests")
+        connection.exchange(DUMP)
         connection.close()
-        dump = next(server.folder.glob("callgrind.out.*"))
+        profile = server.folder / "callgrind.out.2"
+        if not profile.exists():
+            raise ServerFailed(f"callgrind left no counts:\n{server.log()}")
         kept = keep / f"callgrind.{contender.name}.{workload.name}"
-        shutil.copyfile(dump, kept)
+        shutil.copyfile(profile, kept)
     finally:
         server.stop()
     total = re.search(r"^(?:totals|summary): (\d+)", kept.read_text(errors="replace"), re.MULTILINE)
     if total is None:
         raise ServerFailed(f"callgrind left no total in {kept}")
     return int(total[1]) / COUNTED
-
-
-def _control(server: Server, order: str) -> None:
-    subprocess.run(["callgrind_control", order, str(server.pid)], check=True, capture_output=True, timeout=120)
 
 
 def system_calls(folder: Path, contender: Contender, workload: Workload) -> dict[str, float]:

@@ -70,14 +70,14 @@ def httpd_binary() -> str:
 class Server:
     """One httpd for one contender, serving each workload that the contender answers."""
 
-    def __init__(self, folder: Path, contender: Contender, workloads: list[Workload]):
+    def __init__(self, folder: Path, contender: Contender, workloads: list[Workload], extra: str = ""):
         self.contender = contender
         self.folder = folder / contender.name
         self.port = 0
         self._process: subprocess.Popen | None = None
         apps = self.folder / "apps"
         shutil.copytree(Path(__file__).parent / "apps", apps)
-        lines = [contender.module()]
+        lines = [contender.module(), extra]
         lines += [contender.serve(one, apps / f"{one.name}.wsgi") for one in workloads if contender.answers(one)]
         self._own = "".join(lines)
         # The child may be another user: it reads the scripts and writes what its tools (valgrind) leave behind.
