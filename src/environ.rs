@@ -29,11 +29,11 @@ impl<'r> Environ<'r> {
             https: request.cgi().is_tls(),
             pool: request.pool(),
         };
-        environ.from_modules(request);
-        environ.from_headers(request, target);
-        environ.from_connection(request);
-        environ.from_request(request, target);
-        environ.for_module(request, target);
+        environ.put_modules(request);
+        environ.put_headers(request, target);
+        environ.put_connection(request);
+        environ.put_request(request, target);
+        environ.put_own(request, target);
         environ
     }
 
@@ -61,7 +61,7 @@ impl<'r> Environ<'r> {
     }
 
     /// What modules and directives set.
-    fn from_modules(&mut self, request: Request<'r>) {
+    fn put_modules(&mut self, request: Request<'r>) {
         for (name, value) in request.environment().iter() {
             if name.eq_ignore_ascii_case(b"HTTPS") {
                 self.https |= value.eq_ignore_ascii_case(b"on") || value == b"1";
@@ -71,7 +71,7 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn from_headers(&mut self, request: Request<'r>, target: &Target<'r>) {
+    fn put_headers(&mut self, request: Request<'r>, target: &Target<'r>) {
         for (name, value) in request.headers_in().iter() {
             match name.len() {
                 12 if name.eq_ignore_ascii_case(b"Content-Type") => self.put(b"CONTENT_TYPE", value),
@@ -98,7 +98,7 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn from_connection(&mut self, request: Request<'r>) {
+    fn put_connection(&mut self, request: Request<'r>) {
         let cgi = request.cgi();
         self.put(b"SERVER_SOFTWARE", cgi.server_software());
         self.put(b"SERVER_NAME", cgi.server_name());
@@ -115,7 +115,7 @@ impl<'r> Environ<'r> {
         }
     }
 
-    fn from_request(&mut self, request: Request<'r>, target: &'r Target<'r>) {
+    fn put_request(&mut self, request: Request<'r>, target: &'r Target<'r>) {
         let cgi = request.cgi();
         self.put(b"REQUEST_METHOD", method(request, target.map_head));
         self.put(b"SERVER_PROTOCOL", request.protocol());
@@ -145,7 +145,7 @@ impl<'r> Environ<'r> {
     }
 
     /// The module's own keys.
-    fn for_module(&mut self, request: Request<'r>, target: &'r Target<'r>) {
+    fn put_own(&mut self, request: Request<'r>, target: &'r Target<'r>) {
         let cgi = request.cgi();
         self.put(b"mod_wsgi.process_group", b"");
         self.put(b"mod_wsgi.application_group", &target.application_group);

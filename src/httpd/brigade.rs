@@ -173,15 +173,14 @@ impl<'r> Brigade<'r> {
 }
 
 impl Bucket<'_> {
-    fn has_type(&self, kind: &ffi::apr_bucket_type_t) -> bool {
+    fn has_type(&self, kind: *const ffi::apr_bucket_type_t) -> bool {
         // SAFETY: a live bucket.
         unsafe { ptr::eq((*self.raw.as_ptr()).type_, kind) }
     }
 
     /// The end of the body.
     pub fn is_eos(&self) -> bool {
-        // SAFETY: APR's constant.
-        self.has_type(unsafe { &*&raw const ffi::apr_bucket_type_eos })
+        self.has_type(&raw const ffi::apr_bucket_type_eos)
     }
 
     /// A filter's word that the body cannot be had.

@@ -3,6 +3,9 @@
 /// What a directive refuses, as a sentence for the administrator; httpd puts file and line in front.
 pub type Refusal = String;
 
+/// The name and the value of an option.
+pub type NameValue = (Vec<u8>, Vec<u8>);
+
 /// The arguments of one directive, taken word by word.
 ///
 /// Words are separated by blanks; `"…"` and `'…'` keep blanks, and inside them a backslash keeps a quote or a
@@ -40,14 +43,16 @@ impl<'a> Words<'a> {
     /// # Errors
     /// Names `what` when there is none.
     pub fn required(&mut self, what: &str) -> Result<Vec<u8>, Refusal> {
-        self.word().filter(|word| !word.is_empty()).ok_or_else(|| format!("{what} is missing"))
+        self.word()
+            .filter(|word| !word.is_empty())
+            .ok_or_else(|| format!("{what} is missing"))
     }
 
     /// The next option, `name=value`, whose value may be quoted.
     ///
     /// # Errors
     /// When the next word is no option.
-    pub fn option(&mut self) -> Result<Option<(Vec<u8>, Vec<u8>)>, Refusal> {
+    pub fn option(&mut self) -> Result<Option<NameValue>, Refusal> {
         if self.rest.is_empty() {
             return Ok(None);
         }
@@ -55,7 +60,9 @@ impl<'a> Words<'a> {
         let (name, rest) = self.rest.split_at(end);
         if name.is_empty() || rest.first() != Some(&b'=') {
             let word = String::from_utf8_lossy(name).into_owned();
-            return Err(format!("'{word}' is not an option: write name=value, without blanks around ="));
+            return Err(format!(
+                "'{word}' is not an option: write name=value, without blanks around ="
+            ));
         }
         self.rest = &rest[1..];
         let value = match self.rest.first() {
@@ -74,7 +81,10 @@ impl<'a> Words<'a> {
         if self.rest.is_empty() {
             Ok(())
         } else {
-            Err(format!("too many arguments, from '{}' on", String::from_utf8_lossy(self.rest)))
+            Err(format!(
+                "too many arguments, from '{}' on",
+                String::from_utf8_lossy(self.rest)
+            ))
         }
     }
 
@@ -157,7 +167,10 @@ impl MapHead {
         match flag(word) {
             Ok(true) => Ok(MapHead::On),
             Ok(false) => Ok(MapHead::Off),
-            Err(_) => Err(format!("must be On, Off or Auto, not '{}'", String::from_utf8_lossy(word))),
+            Err(_) => Err(format!(
+                "must be On, Off or Auto, not '{}'",
+                String::from_utf8_lossy(word)
+            )),
         }
     }
 }
