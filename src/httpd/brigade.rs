@@ -185,8 +185,7 @@ impl Bucket<'_> {
 
     /// A filter's word that the body cannot be had.
     pub fn error_status(&self) -> Option<i32> {
-        // SAFETY: httpd's constant.
-        self.has_type(unsafe { &*&raw const ffi::ap_bucket_type_error })
+        self.has_type(&raw const ffi::ap_bucket_type_error)
             .then_some(ffi::AP_FILTER_ERROR)
     }
 }
