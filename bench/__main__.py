@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s")
     parser.add_argument("--rounds", type=int, help="rounds, each with all contenders in turn; default 5")
     parser.add_argument("--seconds", type=int, default=1, help="length of one measurement, default %(default)s")
+    parser.add_argument("--pause", type=int, default=0, help="ms that a client waits before each request, default 0")
     parser.add_argument("--instructions", action="store_true", help="count user instructions per request instead")
     parser.add_argument("--syscalls", action="store_true", help="count system calls per request instead")
     parser.add_argument("--json", type=Path, help="where to write all figures; default in target/bench")
@@ -118,7 +119,7 @@ def measure_cpu(results: report.Results, folder: Path, options: argparse.Namespa
                 shift = turn % len(servers)
                 for server in servers[shift:] + servers[:shift]:
                     if server.contender.answers(workload):
-                        sample = load.run(server, workload, clients, options.seconds)
+                        sample = load.run(server, workload, clients, options.seconds, options.pause)
                         results.add(workload, clients, server.contender, sample)
     finally:
         for server in servers:
@@ -134,7 +135,13 @@ def compare(folder: Path, options: argparse.Namespace) -> dict:
     print(report.cpu_table(results, cells, options.contenders), end="\n\n")
     print(report.side_table(results, cells, options.contenders), end="\n\n")
     print(report.memory_table(results, options.contenders))
-    return {"rounds": options.rounds, "seconds": options.seconds, "cells": results.json(), "memory_kb": results.memory}
+    return {
+        "rounds": options.rounds,
+        "seconds": options.seconds,
+        "pause_ms": options.pause,
+        "cells": results.json(),
+        "memory_kb": results.memory,
+    }
 
 
 def count(folder: Path, options: argparse.Namespace) -> dict:

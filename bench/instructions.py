@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 from bench.contender import Contender, c_module
@@ -27,8 +26,8 @@ def _exchange(server: Server, workload: Workload, count: int) -> Connection:
 def instructions(folder: Path, contender: Contender, workload: Workload, keep: Path) -> float:
     """User instructions of the whole process per request, one client on one connection.
 
-    Counts are dumped, and so begun anew, after a warm-up and after COUNTED further requests: start-up is not in them. The
-    profile is left in the folder `keep`, for callgrind_annotate.
+    Counts are dumped, and so begun anew, after a warm-up and after COUNTED further requests: start-up is not in them.
+    The profile is left in the folder `keep`; `callgrind_annotate --threshold=100` reads it.
     """
     server = Server(folder, contender, [workload], c_module("counter") + COUNTER)
     # It makes one process of it all, the threads taking turns: one request has one course.
@@ -63,10 +62,9 @@ def system_calls(folder: Path, contender: Contender, workload: Workload) -> dict
         tracer = subprocess.Popen(
             ["strace", "-f", "-c", "-o", str(summary), "-p", str(server.pid)], stderr=subprocess.PIPE, text=True
         )
-        # It says so for each thread once it holds them all.
+        # Its first line says that it holds every thread.
         assert tracer.stderr is not None
         tracer.stderr.readline()
-        time.sleep(0.5)
         for _ in range(COUNTED):
             connection.exchange(workload)
         connection.close()

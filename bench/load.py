@@ -24,15 +24,15 @@ class Sample:
     p99_us: int
 
 
-def run(server: Server, workload: Workload, clients: int, seconds: int) -> Sample:
-    """Loads the server and says what each request cost it."""
+def run(server: Server, workload: Workload, clients: int, seconds: int, pause: int = 0) -> Sample:
+    """Loads the server and says what each request cost it; `pause` is how many ms a client waits before each."""
     before = server.processes()
     cpu = CpuTime(before)
     begin = cpu.seconds()
     wrk = subprocess.run(
         ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
         + [f"http://127.0.0.1:{server.port}{workload.path}"],
-        env=os.environ | {"BENCH_BODY": str(workload.body)},
+        env=os.environ | {"BENCH_BODY": str(workload.body), "BENCH_PAUSE": str(pause)},
         capture_output=True,
         text=True,
         timeout=seconds + 60,

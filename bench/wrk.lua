@@ -1,10 +1,18 @@
 -- Each reply is checked in full before measuring; under load wrk counts what is not 2xx or breaks off.
--- BENCH_BODY in the environment: bytes of the request's body, 0 for a GET.
+-- In the environment: BENCH_BODY, bytes of the request's body, 0 for a GET; BENCH_PAUSE, milliseconds for which a client
+-- waits before each request.
 
 local body = tonumber(os.getenv("BENCH_BODY"))
 if body > 0 then
    wrk.method = "POST"
    wrk.body = string.rep("x", body)
+end
+
+local pause = tonumber(os.getenv("BENCH_PAUSE"))
+if pause > 0 then
+   function delay()
+      return pause
+   end
 end
 
 function done(summary, latency)
