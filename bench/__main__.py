@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import instructions, load, report
-from bench.contender import CONTENDERS, PYTHON, SCRATCH, Contender, Missing, peer_version
-from bench.server import Server, ServerFailed, httpd_binary, memory
-from bench.workload import HELLO, WORKLOADS, Connection, Workload, WrongReply
+from bench.contender import CONTENDERS, PYTHON, SCRATCH, Contender, MissingError, peer_version
+from bench.server import Server, ServerError, httpd_binary, memory
+from bench.workload import HELLO, WORKLOADS, Connection, ReplyError, Workload
 
 
 def arguments() -> argparse.Namespace:
@@ -78,8 +78,8 @@ def check(server: Server, workloads: list[Workload]) -> None:
             try:
                 for _ in range(2):
                     connection.exchange(workload)
-            except WrongReply as error:
-                raise ServerFailed(f"{server.contender.title}: {error}\n{server.log()}") from None
+            except ReplyError as error:
+                raise ServerError(f"{server.contender.title}: {error}\n{server.log()}") from None
             finally:
                 connection.close()
 
@@ -178,7 +178,7 @@ def main() -> int:
         folder.chmod(0o755)
         try:
             figures = count(folder, options) if counting else compare(folder, options)
-        except (Missing, ServerFailed, WrongReply) as error:
+        except (MissingError, ServerError, ReplyError) as error:
             print(f"script/bench: {error}", file=sys.stderr)
             return 1
     name = "counts.json" if counting else "quick.json" if options.quick else "bench.json"

@@ -15,7 +15,7 @@ HOST = ROOT / "target" / "dist" / "mod_wsgi" / "wsgi_host.abi3.so"
 PEER = SCRATCH / "peer"
 
 
-class Missing(Exception):
+class MissingError(Exception):
     """A file that a contender needs is not there."""
 
 
@@ -43,7 +43,7 @@ def apxs(name: str) -> str:
 def _ours() -> str:
     for file in (MODULE, HOST):
         if not file.exists():
-            raise Missing(f"{file} is missing: run script/build first, or leave ours out with --only")
+            raise MissingError(f"{file} is missing: run script/build first, or leave ours out with --only")
     return f'LoadModule wsgi_module "{MODULE}"\nWSGIPython {PYTHON}\nWSGIApplicationGroup %{{GLOBAL}}\n'
 
 
@@ -74,7 +74,7 @@ def c_module(name: str) -> str:
         (folder / source.name).write_bytes(source.read_bytes())
         build = subprocess.run(["apxs", "-c", "-Wc,-O2", source.name], cwd=folder, capture_output=True, text=True)
         if build.returncode:
-            raise Missing(f"{source.name} does not compile:\n{build.stdout}{build.stderr}")
+            raise MissingError(f"{source.name} does not compile:\n{build.stdout}{build.stderr}")
     return f'LoadModule {name}_module "{module}"\n'
 
 

@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from bench.contender import Contender, c_module
-from bench.server import Server, ServerFailed
+from bench.server import Server, ServerError
 from bench.workload import Connection, Workload
 
 WARM = 200
@@ -41,14 +41,14 @@ def instructions(folder: Path, contender: Contender, workload: Workload, keep: P
         connection.close()
         profile = server.folder / "callgrind.out.2"
         if not profile.exists():
-            raise ServerFailed(f"callgrind left no counts:\n{server.log()}")
+            raise ServerError(f"callgrind left no counts:\n{server.log()}")
         kept = keep / f"callgrind.{contender.name}.{workload.name}"
         shutil.copyfile(profile, kept)
     finally:
         server.stop()
     total = re.search(r"^(?:totals|summary): (\d+)", kept.read_text(errors="replace"), re.MULTILINE)
     if total is None:
-        raise ServerFailed(f"callgrind left no total in {kept}")
+        raise ServerError(f"callgrind left no total in {kept}")
     return int(total[1]) / COUNTED
 
 

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.server import CpuTime, Server, ServerFailed
+from bench.server import CpuTime, Server, ServerError
 from bench.workload import Workload
 
 SCRIPT = Path(__file__).with_name("wrk.lua")
@@ -29,9 +29,9 @@ def run(server: Server, workload: Workload, clients: int, seconds: int, pause: i
     before = server.processes()
     cpu = CpuTime(before)
     begin = cpu.seconds()
+    url = f"http://127.0.0.1:{server.port}{workload.path}"
     wrk = subprocess.run(
-        ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", str(SCRIPT)]
-        + [f"http://127.0.0.1:{server.port}{workload.path}"],
+        ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", SCRIPT, url],
         env=os.environ | {"BENCH_BODY": str(workload.body), "BENCH_PAUSE": str(pause)},
         capture_output=True,
         text=True,
@@ -41,12 +41,12 @@ def run(server: Server, workload: Workload, clients: int, seconds: int, pause: i
     result = next((line for line in wrk.stdout.splitlines() if line.startswith("RESULT ")), None)
     where = f"{server.contender.title}, {workload.title}, {clients} clients"
     if result is None:
-        raise ServerFailed(f"{where}: wrk failed:\n{wrk.stdout}{wrk.stderr}")
+        raise ServerError(f"{where}: wrk failed:\n{wrk.stdout}{wrk.stderr}")
     report = json.loads(result.removeprefix("RESULT "))
     if report["errors"] or not report["requests"]:
-        raise ServerFailed(f"{where}: {report['errors']} errors, {report['requests']} replies\n{server.log()}")
+        raise ServerError(f"{where}: {report['errors']} errors, {report['requests']} replies\n{server.log()}")
     if server.processes() != before:
-        raise ServerFailed(f"{where}: server processes came or went\n{server.log()}")
+        raise ServerError(f"{where}: server processes came or went\n{server.log()}")
     return Sample(
         cpu_us=spent * 1e6 / report["requests"],
         requests=report["requests"],

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from bench.contender import Contender, apxs
@@ -59,7 +60,7 @@ FileETag None
 """
 
 
-class ServerFailed(Exception):
+class ServerError(Exception):
     """httpd did not come up or did not stay up."""
 
 
@@ -101,7 +102,7 @@ class Server:
         command = [httpd_binary(), "-f", str(config), "-X" if single else "-DFOREGROUND"]
         # No site of the caller's may leak into Python, and the same hash seed gives the same instruction counts.
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
-        with open(self.folder / "output", "ab") as output:
+        with (self.folder / "output").open("ab") as output:
             self._process = subprocess.Popen(
                 (wrapper or []) + command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
             )
@@ -118,7 +119,7 @@ class Server:
             except OSError:
                 time.sleep(0.05)
         self.stop()
-        raise ServerFailed(f"httpd with {self.contender.title} did not come up:\n{self.log()}")
+        raise ServerError(f"httpd with {self.contender.title} did not come up:\n{self.log()}")
 
     def stop(self) -> None:
         if self._process is None:
@@ -149,17 +150,15 @@ class Server:
             pid = todo.pop()
             found.append(pid)
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
-                try:
+                with suppress(FileNotFoundError, ProcessLookupError):  # the thread may just have ended
                     todo += [int(child) for child in children.read_text().split()]
-                except (FileNotFoundError, ProcessLookupError):
-                    pass  # this thread has just ended
         return found
 
     def child(self) -> int:
         """The one process that serves."""
         children = [pid for pid in self.processes() if pid != self.pid]
         if len(children) != 1:
-            raise ServerFailed(f"{self.contender.title}: {len(children)} httpd children instead of one:\n{self.log()}")
+            raise ServerError(f"{self.contender.title}: {len(children)} httpd children instead of one:\n{self.log()}")
         return children[0]
 
 
@@ -179,14 +178,14 @@ class CpuTime:
         clock = ctypes.c_int()
         error = ctypes.CDLL(None).clock_getcpuclockid(pid, ctypes.byref(clock))
         if error:
-            raise ServerFailed(f"no CPU clock for process {pid}: {os.strerror(error)}")
+            raise ServerError(f"no CPU clock for process {pid}: {os.strerror(error)}")
         return clock.value
 
     def seconds(self) -> float:
         try:
             return sum(time.clock_gettime_ns(clock) for clock in self._clocks.values()) / 1e9
         except OSError as error:
-            raise ServerFailed(f"a server process ended while it was measured: {error}") from None
+            raise ServerError(f"a server process ended while it was measured: {error}") from None
 
 
 def memory(pid: int) -> dict[str, int]:

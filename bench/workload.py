@@ -44,7 +44,7 @@ WORKLOADS = [
 ]
 
 
-class WrongReply(Exception):
+class ReplyError(Exception):
     """A contender does not answer what the workload asks for."""
 
 
@@ -60,11 +60,11 @@ class Connection:
         self._socket.close()
 
     def exchange(self, workload: Workload) -> None:
-        """Sends the request once and reads the reply to its end; raises WrongReply when it is not the expected one."""
+        """Sends the request once and reads the reply to its end; raises ReplyError when it is not the expected one."""
         self._socket.sendall(workload.request())
         status = self._stream.readline().decode("latin-1").rstrip()
         if not status.startswith("HTTP/1.1 200 "):
-            raise WrongReply(f"{workload.path}: status line {status!r}")
+            raise ReplyError(f"{workload.path}: status line {status!r}")
         fields: dict[str, str] = {}
         while line := self._stream.readline().decode("latin-1").rstrip():
             name, _, value = line.partition(":")
@@ -75,7 +75,7 @@ class Connection:
         if "content-length" in fields:
             return len(self._stream.read(int(fields["content-length"])))
         if fields.get("transfer-encoding") != "chunked":
-            raise WrongReply(f"{workload.path}: neither Content-Length nor chunked")
+            raise ReplyError(f"{workload.path}: neither Content-Length nor chunked")
         length = 0
         while size := int(self._stream.readline(), 16):
             length += len(self._stream.read(size))
@@ -86,9 +86,9 @@ class Connection:
     @staticmethod
     def _check(workload: Workload, fields: dict[str, str], length: int) -> None:
         if length != workload.length:
-            raise WrongReply(f"{workload.path}: {length} bytes instead of {workload.length}")
+            raise ReplyError(f"{workload.path}: {length} bytes instead of {workload.length}")
         if fields.get("content-type") != "text/plain":
-            raise WrongReply(f"{workload.path}: Content-Type {fields.get('content-type')!r}")
+            raise ReplyError(f"{workload.path}: Content-Type {fields.get('content-type')!r}")
         headers = sum(name.startswith("x-header-") for name in fields)
         if headers != workload.headers:
-            raise WrongReply(f"{workload.path}: {headers} X-Header fields instead of {workload.headers}")
+            raise ReplyError(f"{workload.path}: {headers} X-Header fields instead of {workload.headers}")
