@@ -2,13 +2,16 @@
 
 use std::fmt::Display;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use crate::arguments::{Check, Parts};
+use crate::configuration::Settings;
 use crate::fault::Fault;
 use crate::httpd::Httpd;
-use crate::install::{Module, Wanted};
+use crate::install::{Installation, Module, Wanted};
 use crate::owner::Owner;
+use crate::private::Private;
 
 /// Says it line by line; the exit status is 1 when something is wrong.
 pub fn check(options: &Check) -> Result<ExitCode, Fault> {
@@ -61,6 +64,40 @@ fn examine(parts: &Parts, report: &mut Report) {
         }
         report.line("library", python.library.display());
     }
+    if !report.wrong && report.part("trial", trial(parts)).is_some() {
+        report.line("trial", "httpd loads the module, and the module finds this Python");
+    }
+}
+
+/// Lets httpd look at a configuration with all of it.
+fn trial(parts: &Parts) -> Result<(), Fault> {
+    let installation = Installation::find(parts)?;
+    let mpm = installation.httpd.mpm(None)?;
+    let private = Private::new(installation.owner.as_ref())?;
+    let script = private.path().join("application.wsgi");
+    let settings = Settings {
+        folder: private.path(),
+        address: SocketAddr::from(([127, 0, 0, 1], 8000)),
+        modules: installation.modules(mpm, true)?,
+        mpm,
+        processes: 1,
+        threads: 1,
+        owner: installation
+            .owner
+            .as_ref()
+            .map(|owner| (owner.user.as_str(), owner.group.as_str())),
+        log_level: "warn",
+        access_log: false,
+        python: &installation.wanted,
+        python_path: &[],
+        prefix: "/",
+        script: &script,
+        callable: "application",
+        files: &[],
+    };
+    installation
+        .httpd
+        .test(&private.write("httpd.conf", &settings.text()?)?)
 }
 
 #[derive(Default)]

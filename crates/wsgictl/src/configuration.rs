@@ -1,6 +1,5 @@
 //! The private httpd configuration as text.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -188,18 +187,6 @@ impl File {
     }
 }
 
-/// The address as part of a URL that works in a browser.
-pub fn url(address: SocketAddr, prefix: &str) -> String {
-    let mut url = String::from("http://");
-    let _ = match address.ip() {
-        // "Every address" is none to visit; this machine's own is one of them.
-        ip if ip.is_unspecified() && ip.is_ipv4() => write!(url, "127.0.0.1:{}", address.port()),
-        ip if ip.is_unspecified() => write!(url, "[::1]:{}", address.port()),
-        _ => write!(url, "{address}"),
-    };
-    url + prefix.trim_end_matches('/') + "/"
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -222,15 +209,6 @@ mod tests {
                 "{wrong:?}"
             );
         }
-    }
-
-    #[test]
-    fn urls() {
-        let url = |address: &str, prefix| url(address.parse().unwrap(), prefix);
-        assert_eq!(url("127.0.0.1:8000", "/"), "http://127.0.0.1:8000/");
-        assert_eq!(url("0.0.0.0:80", "/shop"), "http://127.0.0.1:80/shop/");
-        assert_eq!(url("[::]:81", "/"), "http://[::1]:81/");
-        assert_eq!(url("[fe80::1]:81", "/"), "http://[fe80::1]:81/");
     }
 
     fn settings<'a>(folder: &'a Path, files: &'a [(String, PathBuf)], python_path: &'a [PathBuf]) -> Settings<'a> {

@@ -143,6 +143,29 @@ impl Httpd {
         file.is_file().then_some(file)
     }
 
+    /// Lets it read a configuration, without running anything.
+    pub fn test(&self, configuration: &Path) -> Result<(), Fault> {
+        let mut command = Command::new(&self.program);
+        let run = command
+            .arg("-t")
+            .arg("-f")
+            .arg(configuration)
+            .stdin(Stdio::null())
+            .output();
+        let said = match run {
+            Ok(output) if output.status.success() => return Ok(()),
+            Ok(output) => String::from_utf8_lossy(&output.stderr)
+                .split_ascii_whitespace()
+                .collect::<Vec<_>>()
+                .join(" "),
+            Err(error) => error.to_string(),
+        };
+        Err(Fault::new(
+            636,
+            format!("{:?} refuses a configuration with all of it: {said}", self.program),
+        ))
+    }
+
     fn file(&self, name: &str) -> PathBuf {
         self.modules.join(format!("mod_{name}.so"))
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use wsgi_core::python::{self, Choice, Python};
 
-use crate::arguments::Parts;
+use crate::arguments::{Mpm, Parts};
 use crate::fault::Fault;
 use crate::httpd::Httpd;
 use crate::owner::Owner;
@@ -135,5 +135,22 @@ impl Installation {
             wanted,
             python,
         })
+    }
+
+    /// The modules for httpd to load, the MPM first; `files` says whether it serves files too.
+    pub fn modules(&self, mpm: Mpm, files: bool) -> Result<Vec<(String, PathBuf)>, Fault> {
+        let mut modules = Vec::new();
+        if let Some(file) = self.httpd.mpm_module(mpm) {
+            modules.push((format!("mpm_{}_module", mpm.name()), file));
+        }
+        let needed = ["unixd", "authz_core", "log_config", "reqtimeout"];
+        let for_files = ["alias", "mime", "dir"].into_iter().filter(|_| files);
+        for name in needed.into_iter().chain(for_files) {
+            if let Some(file) = self.httpd.module(name)? {
+                modules.push((format!("{name}_module"), file));
+            }
+        }
+        modules.push(("wsgi_module".to_owned(), self.module.file.clone()));
+        Ok(modules)
     }
 }

@@ -1,10 +1,6 @@
 //! `wsgictl serve`: an application in a private httpd, in the foreground.
 
-use std::env;
-use std::fs;
 use std::io::{self, Write};
-use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{ExitCode, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -14,10 +10,12 @@ use signal_hook::consts::{SIGCHLD, SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 
 use crate::application::Application;
-use crate::arguments::{Mpm, Serve};
-use crate::configuration::{Settings, url};
+use crate::arguments::Serve;
+use crate::configuration::Settings;
 use crate::fault::Fault;
 use crate::install::Installation;
+use crate::listen::{address, url};
+use crate::private::Private;
 use crate::running::Running;
 use crate::watch;
 
@@ -41,7 +39,7 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
     let installation = Installation::find(&options.parts)?;
     let mpm = installation.httpd.mpm(options.mpm)?;
     let address = address(&options.host, options.port)?;
-    let private = private_folder(installation.owner.is_some())?;
+    let private = Private::new(installation.owner.as_ref())?;
 
     let (script, callable, watched) = match &application {
         Application::Script { path, callable } => {
@@ -49,8 +47,10 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
             (path.clone(), callable.as_str(), folder)
         }
         Application::Module { name, callable } => {
-            let script = private.path().join("application.wsgi");
-            write(&script, Application::module_script(name, callable).as_bytes())?;
+            let script = private.write(
+                "application.wsgi",
+                Application::module_script(name, callable).as_bytes(),
+            )?;
             python_path.insert(0, work.clone());
             (script, "application", work)
         }
@@ -68,7 +68,7 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
     let settings = Settings {
         folder: private.path(),
         address,
-        modules: modules(&installation, mpm, !files.is_empty())?,
+        modules: installation.modules(mpm, !files.is_empty())?,
         mpm,
         processes: options.processes,
         threads: options.threads,
@@ -85,9 +85,7 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
         callable,
         files: &files,
     };
-    let file = private.path().join("httpd.conf");
-    write(&file, &settings.text()?)?;
-    fs::create_dir(private.path().join("htdocs")).map_err(unwritable(private.path()))?;
+    let file = private.write("httpd.conf", &settings.text()?)?;
 
     let (send, events) = channel();
     signals(send.clone())?;
@@ -177,80 +175,6 @@ fn signals(send: Sender<Event>) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Where to listen. Tried at once, because the answer of httpd to a port in use is several lines long.
-fn address(host: &str, port: u16) -> Result<SocketAddr, Fault> {
-    let address = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
-        Ok(ip) => SocketAddr::new(ip, port),
-        Err(_) => (host, port)
-            .to_socket_addrs()
-            .ok()
-            .and_then(|mut found| found.next())
-            .ok_or_else(|| {
-                Fault::new(
-                    652,
-                    format!("--host {host:?} is neither an address nor a name that leads to one"),
-                )
-            })?,
-    };
-    let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-    bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => Fault::new(
-            653,
-            format!("{address} is in use by another server; choose another port by --port (0: any free one)"),
-        ),
-        io::ErrorKind::PermissionDenied => Fault::new(
-            654,
-            format!("only root may listen on port {port}; choose one from 1024 on by --port"),
-        ),
-        io::ErrorKind::AddrNotAvailable => Fault::new(
-            655,
-            format!("{} is no address of this machine; correct --host", address.ip()),
-        ),
-        _ => Fault::new(656, format!("cannot listen on {address}: {error}")),
-    })
-}
-
-/// The modules to load, the MPM first.
-fn modules(installation: &Installation, mpm: Mpm, files: bool) -> Result<Vec<(String, PathBuf)>, Fault> {
-    let httpd = &installation.httpd;
-    let mut modules = Vec::new();
-    if let Some(file) = httpd.mpm_module(mpm) {
-        modules.push((format!("mpm_{}_module", mpm.name()), file));
-    }
-    let needed = ["unixd", "authz_core", "log_config", "reqtimeout"];
-    let for_files = ["alias", "mime", "dir"].into_iter().filter(|_| files);
-    for name in needed.into_iter().chain(for_files) {
-        if let Some(file) = httpd.module(name)? {
-            modules.push((format!("{name}_module"), file));
-        }
-    }
-    modules.push(("wsgi_module".to_owned(), installation.module.file.clone()));
-    Ok(modules)
-}
-
-/// Goes away with the value. Another user than ours must be able to read in it.
-fn private_folder(shared: bool) -> Result<tempfile::TempDir, Fault> {
-    let parent = env::temp_dir();
-    let mode = fs::Permissions::from_mode(if shared { 0o755 } else { 0o700 });
-    let mut folder = tempfile::Builder::new();
-    folder.prefix("wsgictl-").permissions(mode);
-    let made = folder.tempdir_in(&parent);
-    made.map_err(|error| {
-        Fault::new(
-            657,
-            format!("cannot make a folder in {parent:?}: {error}; name another place by TMPDIR"),
-        )
-    })
-}
-
-fn write(path: &Path, text: &[u8]) -> Result<(), Fault> {
-    fs::write(path, text).map_err(unwritable(path))
-}
-
-fn unwritable(path: &Path) -> impl Fn(io::Error) -> Fault {
-    move |error| Fault::new(658, format!("cannot write {path:?}: {error}"))
-}
-
 /// An existing folder, without symbolic links and absolute.
 fn folder(path: &Path) -> Result<PathBuf, Fault> {
     match path.canonicalize() {
@@ -311,7 +235,7 @@ mod tests {
 
     #[test]
     fn folders_of_files() {
-        let here = env::temp_dir().canonicalize().unwrap();
+        let here = std::env::temp_dir().canonicalize().unwrap();
         assert_eq!(
             files(&format!("/s/={}", here.display())).unwrap(),
             ("/s".to_owned(), here)
@@ -324,27 +248,6 @@ mod tests {
         ] {
             assert!(files(wrong).unwrap_err().to_string().starts_with(code), "{wrong}");
         }
-    }
-
-    #[test]
-    fn addresses() {
-        let taken = address("127.0.0.1", 0).unwrap();
-        assert_ne!(taken.port(), 0);
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let in_use = address("127.0.0.1", listener.local_addr().unwrap().port()).unwrap_err();
-        assert!(in_use.to_string().starts_with("WSGI0653"), "{in_use}");
-        assert!(
-            address("192.0.2.1", 8000)
-                .unwrap_err()
-                .to_string()
-                .starts_with("WSGI0655")
-        );
-        assert!(
-            address("no such host", 8000)
-                .unwrap_err()
-                .to_string()
-                .starts_with("WSGI0652")
-        );
     }
 
     #[test]
