@@ -1,14 +1,14 @@
 """Options, the servers that tests get, and the check of their error logs."""
 
 import subprocess
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
 
 import pythons
-from httpd import Httpd, Setup, child_can, child_user, program
+from httpd import Httpd, Setup, assert_quiet, child_can, child_user, program, running
 
 PROJECT = Path(__file__).parent.parent
 MPMS = ("event", "worker", "prefork")
@@ -130,28 +130,3 @@ def new_httpd(setup):
             return server
 
         yield make
-
-
-@contextmanager
-def running(server: Httpd, prepare=None):
-    """Starts a server, yields it, stops it; what its whole life left in the log is checked."""
-    try:
-        if prepare:
-            prepare(server)
-        server.start()
-        yield server
-        if server.process:
-            assert server.stop() == 0, "httpd ended with an error"
-        assert_quiet(server)
-    finally:
-        if server.process:
-            server.kill(server.process)
-        server.remove()
-
-
-def assert_quiet(server: Httpd) -> None:
-    """Fails if the log holds severe records that the test did not name."""
-    unexpected = server.log.unexpected()
-    server.log.begin()
-    said = "\n".join(f"  [{record.module}:{record.level}] {record.text}" for record in unexpected)
-    assert not unexpected, f"not expected in the error log:\n{said}"

@@ -13,7 +13,7 @@ LINE = re.compile(r"\[(\w*):(\w+)\] \[(\d+):(\d+)\] (?:\[((?:\d+\.){3}\d+:\d+)\]
 HARMLESS = ("notice", "info", "debug", *(f"trace{n}" for n in range(1, 9)))
 ALARMS = re.compile(r"exit signal|AH0005[0-2]|panicked|Fatal Python error|possible coredump")
 # All workers are busy: the servers under test are small on purpose.
-BUSY = re.compile(r"AH10159|AH0048[45]|AH03492|AH03490|AH00161|AH00286")
+BUSY = re.compile(r"AH10159|AH0048[45]|AH03492|AH03490|AH00161|AH00286|AH03092")
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -279,3 +280,28 @@ class Httpd:
             "LANG": "C",
             MARK: str(self.root),
         }
+
+
+@contextmanager
+def running(server: Httpd, prepare=None):
+    """Starts a server, yields it, stops it; what its whole life left in the log is checked."""
+    try:
+        if prepare:
+            prepare(server)
+        server.start()
+        yield server
+        if server.process:
+            assert server.stop() == 0, "httpd ended with an error"
+        assert_quiet(server)
+    finally:
+        if server.process:
+            server.kill(server.process)
+        server.remove()
+
+
+def assert_quiet(server: Httpd) -> None:
+    """Fails if the log holds severe records that the test did not name."""
+    unexpected = server.log.unexpected()
+    server.log.begin()
+    said = "\n".join(f"  [{record.module}:{record.level}] {record.text}" for record in unexpected)
+    assert not unexpected, f"not expected in the error log:\n{said}"
