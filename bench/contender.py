@@ -28,7 +28,8 @@ class Contender:
     module: Callable[[], str]
     """The lines that load it."""
     serve: Callable[[Workload, Path], str]
-    python: bool = True
+    folder: str = ""
+    """A directive for the folder of the files."""
     static: bool = False
 
     def answers(self, workload: Workload) -> bool:
@@ -86,28 +87,22 @@ def _wsgi_alias(workload: Workload, script: Path) -> str:
     return f'WSGIScriptAlias {workload.path} "{script}"\n'
 
 
-def _handler_alias(suffix: str) -> Callable[[Workload, Path], str]:
+def _alias(workload: Workload, script: Path) -> str:
     # The same file as for the others, so that httpd walks the same directories and looks at the same file.
-    def serve(workload: Workload, script: Path) -> str:
-        return (
-            f'Alias {workload.path} "{script}"\n'
-            f"<Location {workload.path}>\n  SetHandler bench-{workload.name}{suffix}\n</Location>\n"
-        )
-
-    return serve
+    return f'Alias {workload.path} "{script}"\n'
 
 
 def _file(workload: Workload, script: Path) -> str:
     file = script.with_suffix(".txt")
     body = b"Hello World!\n"
     file.write_bytes(body if workload.length == len(body) else b"x" * workload.length)
-    return f'Alias {workload.path} "{file}"\n<Location {workload.path}>\n  ForceType text/plain\n</Location>\n'
+    return f'Alias {workload.path} "{file}"\n'
 
 
 CONTENDERS = [
     Contender("ours", "ours", _ours, _wsgi_alias),
     Contender("peer", "mod_wsgi", _peer, _wsgi_alias),
-    Contender("handler", "C handler", _handler, _handler_alias(""), python=False),
-    Contender("flushing", "C handler, flushing", _handler, _handler_alias("-flush"), python=False),
-    Contender("static", "static file", str, _file, python=False, static=True),
+    Contender("handler", "C handler", _handler, _alias, "SetHandler bench"),
+    Contender("flushing", "C handler, flushing", _handler, _alias, "SetHandler bench-flush"),
+    Contender("static", "static file", str, _file, "ForceType text/plain", static=True),
 ]

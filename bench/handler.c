@@ -1,6 +1,6 @@
 /* The least that a module of httpd can do for the same replies: the bytes, through a brigade, to the output filters.
- * Handler "bench-NAME" ends its reply with EOS alone; "bench-NAME-flush" puts a FLUSH before it, as a gateway for WSGI
- * does after each block.
+ * Handler "bench" ends its reply with EOS alone; "bench-flush" puts a FLUSH before it, as a gateway for WSGI does after
+ * each block. Which reply it is, the name of the requested file says.
  */
 
 #include <httpd.h>
@@ -68,10 +68,11 @@ static int handle(request_rec *r)
     apr_size_t len;
     int flush;
 
-    if (!r->handler || strncmp(r->handler, "bench-", 6))
+    if (!r->handler || strncmp(r->handler, "bench", 5))
         return DECLINED;
-    name = r->handler + 6;
-    flush = strstr(name, "-flush") != NULL;
+    flush = !strcmp(r->handler, "bench-flush");
+    name = strrchr(r->filename, '/');
+    name = name ? name + 1 : "";
     brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     ap_set_content_type(r, "text/plain");
 
@@ -95,10 +96,10 @@ static int handle(request_rec *r)
     } else {
         data = hello;
         len = sizeof hello - 1;
+        if (!strncmp(name, "headers", 7))
+            for (int i = 0; i < 20; i++)
+                apr_table_addn(r->headers_out, fields[i][0], fields[i][1]);
     }
-    if (!strncmp(name, "headers", 7))
-        for (int i = 0; i < 20; i++)
-            apr_table_setn(r->headers_out, fields[i][0], fields[i][1]);
     ap_set_content_length(r, len);
     return pass(r, brigade, data, len, flush, 1) ? OK : AP_FILTER_ERROR;
 }

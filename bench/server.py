@@ -56,6 +56,7 @@ FileETag None
 </Directory>
 <Directory "{apps}">
   Require all granted
+  {directive}
 </Directory>
 """
 
@@ -95,6 +96,7 @@ class Server:
             port=self.port,
             modules=apxs("LIBEXECDIR"),
             apps=self.folder / "apps",
+            directive=self.contender.folder,
             threads=THREADS,
             user="User www-data\nGroup www-data" if os.geteuid() == 0 else "",
         )

@@ -8,7 +8,7 @@ BLOCK = 1024
 
 @dataclass(frozen=True)
 class Workload:
-    """One kind of request. The WSGI application is `apps/NAME.wsgi`, the C handler's name is `bench-NAME`."""
+    """One kind of request. The WSGI application is `apps/NAME.wsgi`; the C handler goes by that file's name."""
 
     name: str
     title: str
