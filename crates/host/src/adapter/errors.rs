@@ -1,0 +1,232 @@
+//! `wsgi.errors`, `sys.stdout` and `sys.stderr`: the raw object below their `io.TextIOWrapper`, which turns what is
+//! written into log records (PEP 3333, "environ Variables").
+
+use std::ffi::CStr;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use wsgi_core::abi::Level;
+
+use super::exchange::ServerLog;
+use super::live::Live;
+use crate::python::{Class, Error, Kind, Members, Object, Python, Result};
+
+/// Bytes of the longest record; httpd cuts longer ones.
+const LONGEST: usize = 7900;
+
+/// Which of the text streams.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stream {
+    /// `sys.stdout`
+    Stdout = 0,
+    /// `sys.stderr`
+    Stderr = 1,
+    /// `wsgi.errors`
+    Errors = 2,
+}
+
+/// The raw object. It never fails for a reason that lies with the log.
+pub struct Log {
+    stream: Stream,
+    target: Target,
+}
+
+enum Target {
+    /// One request's log, until it ends.
+    Request(Arc<Live>),
+    /// The log of the request that the writing thread serves, or the server's log.
+    Thread(Arc<Server>),
+}
+
+struct Server {
+    log: Arc<dyn ServerLog>,
+    lines: Mutex<Lines>,
+}
+
+impl Log {
+    /// For `wsgi.errors` of a request.
+    pub fn of_request(live: Arc<Live>) -> Log {
+        Log {
+            stream: Stream::Errors,
+            target: Target::Request(live),
+        }
+    }
+
+    /// For `sys.stdout` or `sys.stderr` of an interpreter.
+    pub fn of_process(stream: Stream, log: Arc<dyn ServerLog>) -> Log {
+        let lines = Mutex::new(Lines::default());
+        Log {
+            stream,
+            target: Target::Thread(Arc::new(Server { log, lines })),
+        }
+    }
+
+    fn print(&self, py: Python<'_>, text: &[u8]) -> bool {
+        let number = self.stream as usize;
+        match &self.target {
+            Target::Request(live) => print_to(live, py, number, text),
+            Target::Thread(server) => match Live::current() {
+                Some(live) => print_to(&live, py, number, text),
+                None => {
+                    py.detach(|| server.print(text));
+                    true
+                }
+            },
+        }
+    }
+}
+
+fn print_to(live: &Live, py: Python<'_>, stream: usize, text: &[u8]) -> bool {
+    // print() writes text and line end one after the other; only the latter is worth leaving the interpreter for.
+    let held = !text.contains(&b'\n') && live.hold(stream, text);
+    held || py.detach(|| live.print(stream, text))
+}
+
+impl Server {
+    fn print(&self, text: &[u8]) {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
+        for line in lines {
+            self.log.log(Level::Error, &line);
+        }
+    }
+}
+
+impl Class for Log {
+    const NAME: &'static CStr = c"mod_wsgi.Log";
+    const DOC: &'static CStr = c"Raw stream that writes the lines it gets to the server's error log.";
+
+    fn members(members: &mut Members<Log>) {
+        members
+            .method(c"write", c"write(data) -> number of bytes", write)
+            .method(c"writelines", c"writelines(pieces)", writelines)
+            .method(c"flush", c"Does nothing: whole lines are in the log already.", nothing)
+            .method(c"close", c"Does nothing.", nothing)
+            .method(c"isatty", c"False", no)
+            .method(c"readable", c"False", no)
+            .method(c"seekable", c"False", no)
+            .method(c"writable", c"True", yes)
+            .method(c"fileno", c"Raises OSError: there is no descriptor.", fileno)
+            .getter(c"closed", |_, py| Ok(py.boolean(false)))
+            .getter(c"name", name)
+            .getter(c"mode", |_, py| py.text("w"));
+    }
+}
+
+fn write<'py>(this: &Log, me: &Object<'py>, arguments: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    let [data] = arguments else {
+        return Err(Error::new(me.py(), Kind::Type, "write() takes exactly one argument"));
+    };
+    let converted;
+    let data = if data.as_bytes().is_some() {
+        data
+    } else if data.is_text() {
+        return Err(Error::new(
+            me.py(),
+            Kind::Type,
+            "a bytes-like object is required, not str",
+        ));
+    } else {
+        converted = data.to_bytes()?;
+        &converted
+    };
+    let bytes = data.as_bytes().unwrap_or_default();
+    if !bytes.is_empty() && !this.print(me.py(), bytes) {
+        return Err(Error::new(
+            me.py(),
+            Kind::Runtime,
+            "wsgi.errors was used after its request had ended",
+        ));
+    }
+    me.py().int(i64::try_from(bytes.len()).unwrap_or(i64::MAX))
+}
+
+fn writelines<'py>(this: &Log, me: &Object<'py>, arguments: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    let [pieces] = arguments else {
+        return Err(Error::new(
+            me.py(),
+            Kind::Type,
+            "writelines() takes exactly one argument",
+        ));
+    };
+    let pieces = pieces.iterator()?;
+    while let Some(piece) = pieces.next_item()? {
+        write(this, me, &[piece])?;
+    }
+    Ok(me.py().none())
+}
+
+fn nothing<'py>(_: &Log, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    Ok(me.py().none())
+}
+
+fn yes<'py>(_: &Log, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    Ok(me.py().boolean(true))
+}
+
+fn no<'py>(_: &Log, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    Ok(me.py().boolean(false))
+}
+
+fn fileno<'py>(_: &Log, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    Err(Error::new(me.py(), Kind::Os, "a log stream has no file descriptor"))
+}
+
+fn name<'py>(this: &Log, py: Python<'py>) -> Result<'py, Object<'py>> {
+    py.text(match this.stream {
+        Stream::Stdout => "<stdout>",
+        Stream::Stderr => "<stderr>",
+        Stream::Errors => "<wsgi.errors>",
+    })
+}
+
+/// Text that waits for its line end.
+#[derive(Default)]
+pub struct Lines {
+    waiting: Vec<u8>,
+}
+
+impl Lines {
+    /// Adds text; returns the records that are complete now.
+    pub fn push(&mut self, text: &[u8]) -> Vec<Vec<u8>> {
+        let mut records = Vec::new();
+        for piece in text.split_inclusive(|b| *b == b'\n') {
+            self.waiting.extend_from_slice(piece);
+            while self.waiting.len() > LONGEST {
+                let rest = self.waiting.split_off(LONGEST);
+                records.push(readable(std::mem::replace(&mut self.waiting, rest)));
+            }
+            if self.waiting.last() == Some(&b'\n') {
+                records.extend(self.take_rest());
+            }
+        }
+        records
+    }
+
+    /// Adds text that holds no line end, if no record becomes complete by it.
+    pub fn hold(&mut self, text: &[u8]) -> bool {
+        let fits = self.waiting.len() + text.len() <= LONGEST;
+        if fits {
+            self.waiting.extend_from_slice(text);
+        }
+        fits
+    }
+
+    /// Takes what is left as a record, if there is anything.
+    pub fn take_rest(&mut self) -> Option<Vec<u8>> {
+        if self.waiting.is_empty() {
+            return None;
+        }
+        let mut line = std::mem::take(&mut self.waiting);
+        while let Some(b'\n' | b'\r') = line.last() {
+            line.pop();
+        }
+        Some(readable(line))
+    }
+}
+
+/// NUL would end the record early, in C.
+fn readable(line: Vec<u8>) -> Vec<u8> {
+    if !line.contains(&0) {
+        return line;
+    }
+    line.split(|b| *b == 0).collect::<Vec<_>>().join(&b"\\x00"[..])
+}

@@ -1,0 +1,60 @@
+//! What the adapter asks of the side that talks to the client.
+
+use std::fmt;
+
+use wsgi_core::abi::{Level, Sent};
+
+use super::response::Head;
+
+/// One request's way to its client. Its functions are called detached from Python, by one thread at a time.
+pub trait Exchange: Send {
+    /// Reads some of the request body, waiting for at least one byte; 0 is its end. An empty buffer reads nothing, but
+    /// tells a client that waits for `100 Continue` to go on.
+    ///
+    /// # Errors
+    /// The reason why there is no more, worded for the application's exception.
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String>;
+
+    /// Hands over status and headers; they go out with the first `write` or `file`.
+    fn head(&mut self, head: &Head);
+
+    /// Sends the pieces and flushes. With `end` the reply is complete.
+    fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent;
+
+    /// Sends `len` bytes from `offset` of the regular file behind the descriptor; then the reply is complete.
+    fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent;
+
+    /// Writes one record to the request's log.
+    fn log(&mut self, level: Level, text: &[u8]);
+}
+
+/// How a request ended, for the side that talks to the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The reply was sent whole.
+    Complete,
+    /// Nothing was sent; the server answers with this status.
+    Refused(u16),
+    /// The head is out but the reply cannot be completed: the connection must be cut.
+    Truncated,
+    /// The client is gone.
+    ClientGone,
+}
+
+/// The log of the server, for what belongs to no request. May be used by any thread.
+pub trait ServerLog: Send + Sync {
+    /// Writes one record.
+    fn log(&self, level: Level, text: &[u8]);
+}
+
+/// A record that waits to be logged.
+pub type LogRecord = (Level, String);
+
+/// Bytes of a path or name as readable text.
+pub struct Lossy<'a>(pub &'a [u8]);
+
+impl fmt::Display for Lossy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.0))
+    }
+}

@@ -1,0 +1,158 @@
+//! A request that is being served, as the objects that the application holds see it: shared by all of them, locked only
+//! by detached threads, emptied when the request ends.
+
+use std::cell::RefCell;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use wsgi_core::abi::{Level, Sent};
+
+use super::errors::Lines;
+use super::exchange::{Exchange, LogRecord};
+use super::input::Body;
+use super::response::Head;
+
+thread_local! {
+    /// The request that this thread serves; `sys.stdout` and `sys.stderr` write to its log.
+    static CURRENT: RefCell<Option<Arc<Live>>> = const { RefCell::new(None) };
+}
+
+/// A request that may still be running.
+pub struct Live {
+    /// What records of the application begin with.
+    prefix: Vec<u8>,
+    open: Mutex<Option<Open>>,
+}
+
+/// What belongs to a request while it runs.
+pub struct Open {
+    pub exchange: Box<dyn Exchange>,
+    pub body: Body,
+    lines: [Lines; 3],
+    headed: bool,
+}
+
+impl Live {
+    /// Begins a request of the application in `script`.
+    pub fn begin(exchange: Box<dyn Exchange>, script: &[u8]) -> Arc<Live> {
+        let live = Arc::new(Live {
+            prefix: [b"[script ", script, b"] "].concat(),
+            open: Mutex::new(Some(Open {
+                exchange,
+                body: Body::default(),
+                lines: Default::default(),
+                headed: false,
+            })),
+        });
+        CURRENT.set(Some(Arc::clone(&live)));
+        live
+    }
+
+    /// Ends the request in the thread that began it: unfinished lines are logged, then every object of the request is
+    /// expired.
+    pub fn end(&self) {
+        drop(CURRENT.take());
+        if let Some(mut open) = self.lock().take() {
+            for stream in 0..open.lines.len() {
+                if let Some(line) = open.lines[stream].take_rest() {
+                    self.record(&mut open, &line);
+                }
+            }
+        }
+    }
+
+    /// The request that the calling thread serves.
+    pub fn current() -> Option<Arc<Live>> {
+        CURRENT.with_borrow(Option::clone)
+    }
+
+    /// Uses what belongs to the request; `None` once it has ended. Waits for other threads, so: detached only.
+    pub fn with<R>(&self, work: impl FnOnce(&mut Open) -> R) -> Option<R> {
+        self.lock().as_mut().map(work)
+    }
+
+    /// The same without waiting, for an attached thread that finds nobody else there; `None` if somebody is.
+    pub fn try_with<R>(&self, work: impl FnOnce(&mut Open) -> R) -> Option<R> {
+        match self.open.try_lock() {
+            Ok(mut open) => open.as_mut().map(work),
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner().as_mut().map(work),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// Whether the head has been handed over. Detached only.
+    pub fn has_begun(&self) -> bool {
+        self.with(|open| open.headed).unwrap_or(false)
+    }
+
+    /// Sends the head, unless that is done, and the pieces. Detached only. `None` once the request has ended.
+    pub fn send(&self, head: Option<&Head>, pieces: &[&[u8]], end: bool) -> Option<Sent> {
+        self.with(|open| {
+            if !open.send_head(head) {
+                return Sent::Failed;
+            }
+            open.exchange.write(pieces, end)
+        })
+    }
+
+    /// Sends the head and a part of a file, which completes the reply. Detached only.
+    pub fn send_file(&self, head: &Head, descriptor: i32, offset: i64, len: u64) -> Option<Sent> {
+        self.with(|open| {
+            open.send_head(Some(head));
+            open.exchange.file(descriptor, offset, len)
+        })
+    }
+
+    /// Logs these records as they are. Detached only.
+    pub fn log(&self, records: &[LogRecord]) {
+        if !records.is_empty() {
+            self.with(|open| {
+                for (level, text) in records {
+                    open.exchange.log(*level, text.as_bytes());
+                }
+            });
+        }
+    }
+
+    /// Logs what the application wrote to one of its text streams, line by line. Detached only. False once the
+    /// request has ended.
+    pub fn print(&self, stream: usize, text: &[u8]) -> bool {
+        self.with(|open| {
+            for line in open.lines[stream].push(text) {
+                self.record(open, &line);
+            }
+        })
+        .is_some()
+    }
+
+    /// Adds text without a line end to what waits for one, if that needs no waiting; false if it did.
+    pub fn hold(&self, stream: usize, text: &[u8]) -> bool {
+        self.try_with(|open| open.lines[stream].hold(text)).unwrap_or(false)
+    }
+
+    /// What records about this request begin with.
+    pub fn prefix(&self) -> std::borrow::Cow<'_, str> {
+        String::from_utf8_lossy(&self.prefix)
+    }
+
+    fn record(&self, open: &mut Open, line: &[u8]) {
+        open.exchange
+            .log(Level::Error, &[self.prefix.as_slice(), line].concat());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Open>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Open {
+    /// Passes the head on if it has not been; false when there is none to pass on.
+    fn send_head(&mut self, head: Option<&Head>) -> bool {
+        if let Some(head) = head
+            && !self.headed
+        {
+            self.headed = true;
+            self.exchange.head(head);
+        }
+        self.headed
+    }
+}

@@ -1,0 +1,21 @@
+//! The WSGI adapter (PEP 3333): a request in, calls of `Exchange` out. It knows neither httpd nor sockets, and holds
+//! no `unsafe` code.
+#![forbid(unsafe_code)]
+
+mod environ;
+mod errors;
+pub mod exchange;
+mod failure;
+mod file_wrapper;
+mod input;
+mod live;
+mod record;
+mod request;
+mod response;
+mod script;
+
+pub use errors::Stream;
+pub use failure::text_of as text_of_error;
+pub use record::{Record, Server, version};
+pub use request::{Request, run};
+pub use response::Head;

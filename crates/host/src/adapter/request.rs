@@ -1,0 +1,302 @@
+//! The run of one request: load the script, call the application, pass on what it returns, close it.
+
+use std::sync::Arc;
+
+use wsgi_core::abi::{Level, Sent};
+
+use super::environ;
+use super::errors::Log;
+use super::exchange::{Exchange, LogRecord, Lossy, Outcome};
+use super::failure::{Place, report};
+use super::file_wrapper::rest_of_file;
+use super::input::Input;
+use super::live::Live;
+use super::record::Record;
+use super::response::{Head, Response, Stop, cut, not_bytes};
+use super::script::{self, Loaded};
+use crate::fence::fence;
+use crate::python::{Error, Interpreter, Object, Python, Result};
+
+/// Bodies up to this size are copied, so that all of Python's objects are gone before the reply is sent and the GIL is
+/// taken once only. Copying so much costs less than taking the GIL again.
+const COPIED: usize = 64 * 1024;
+
+/// A request, as the server hands it over.
+pub struct Request<'r> {
+    /// The environ entries that are text, in order; of two with the same name the later one counts.
+    pub variables: Vec<(&'r [u8], &'r [u8])>,
+    /// Path of the script file.
+    pub script: &'r [u8],
+    /// Its modification time in µs since the epoch; negative: unknown.
+    pub script_mtime: i64,
+    /// Whether a changed script is loaded anew.
+    pub reloading: bool,
+    /// The script's global to call.
+    pub callable_object: &'r [u8],
+    /// When the server got the request, in µs since the epoch.
+    pub request_start: i64,
+    /// Whether the client came by https.
+    pub https: bool,
+    /// The client asked by HEAD: it gets no body.
+    pub header_only: bool,
+}
+
+/// Runs the request in `interpreter`, whose record is `record`, in the calling thread.
+pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, exchange: Box<dyn Exchange>) -> Outcome {
+    let live = Live::begin(exchange, request.script);
+    let outcome = fence(|| {
+        let finish = interpreter.attach(|py| {
+            Run {
+                py,
+                record,
+                request,
+                live: &live,
+                notes: Vec::new(),
+            }
+            .serve()
+        });
+        finish.complete(&live)
+    });
+    let outcome = outcome.unwrap_or_else(|| {
+        if live.has_begun() {
+            Outcome::Truncated
+        } else {
+            Outcome::Refused(500)
+        }
+    });
+    live.end();
+    outcome
+}
+
+/// What is left to do when the thread has left Python.
+struct Finish {
+    notes: Vec<LogRecord>,
+    last: Last,
+}
+
+enum Last {
+    /// Nothing.
+    Done(Outcome),
+    /// Sending a whole reply.
+    Send {
+        head: Head,
+        body: Vec<u8>,
+        /// Nothing is owed to the client afterwards.
+        whole: bool,
+    },
+}
+
+impl Finish {
+    fn complete(self, live: &Live) -> Outcome {
+        live.log(&self.notes);
+        match self.last {
+            Last::Done(outcome) => outcome,
+            Last::Send { head, body, whole } => {
+                live.log(&head.warnings(&live.prefix()));
+                match live.send(Some(&head), &[&body], whole).unwrap_or(Sent::Failed) {
+                    Sent::Ok if whole => Outcome::Complete,
+                    Sent::Ok => Outcome::Truncated,
+                    sent => stopped(sent),
+                }
+            }
+        }
+    }
+}
+
+fn stopped(sent: Sent) -> Outcome {
+    match sent {
+        Sent::ClientGone => Outcome::ClientGone,
+        // The server has an answer of its own; this status is for its log.
+        Sent::Failed | Sent::Ok => Outcome::Refused(500),
+    }
+}
+
+/// A request inside of Python.
+struct Run<'a, 'py> {
+    py: Python<'py>,
+    record: &'a Record,
+    request: &'a Request<'a>,
+    live: &'a Arc<Live>,
+    notes: Vec<LogRecord>,
+}
+
+impl<'py> Run<'_, 'py> {
+    fn serve(mut self) -> Finish {
+        let last = match self.application() {
+            Ok(application) => self.call(&application),
+            Err(outcome) => Last::Done(outcome),
+        };
+        Finish {
+            notes: self.notes,
+            last,
+        }
+    }
+
+    /// Finds the callable.
+    fn application(&mut self) -> std::result::Result<Object<'py>, Outcome> {
+        let (py, request) = (self.py, self.request);
+        let globals = match script::load(py, self.record, request, &mut self.notes) {
+            Loaded::Ready(globals) => globals,
+            Loaded::Failed(error) => return Err(Outcome::Refused(self.report(Place::Loading, error))),
+        };
+        let found = environ::key(py, self.record, request.callable_object).and_then(|name| globals.get_item(&name));
+        match found {
+            Ok(Some(application)) => Ok(application),
+            Ok(None) => {
+                let text = format!(
+                    "WSGI0404: {}script has no global \"{}\" to call; name it so, or set WSGICallableObject to the name \
+                     that it has",
+                    self.live.prefix(),
+                    Lossy(request.callable_object)
+                );
+                self.notes.push((Level::Error, text));
+                Err(Outcome::Refused(404))
+            }
+            Err(error) => Err(Outcome::Refused(self.report(Place::Application, error))),
+        }
+    }
+
+    fn call(&mut self, application: &Object<'py>) -> Last {
+        let object = self
+            .record
+            .response
+            .instance(self.py, Response::new(Arc::clone(self.live)));
+        let object = match object {
+            Ok(object) => object,
+            Err(error) => return self.failed(None, error),
+        };
+        let Some(response) = self.record.response.inside(&object) else {
+            return Last::Done(Outcome::Refused(500));
+        };
+        let iterable = self.arguments(&object).and_then(|[environ, start_response]| {
+            application.call(&[&environ, &start_response])
+            // Both are given up here: what the application did not keep is gone before its result is looked at.
+        });
+        match iterable {
+            Ok(iterable) => self.reply(response, iterable),
+            Err(error) => self.failed(Some(response), error),
+        }
+    }
+
+    fn arguments(&self, response: &Object<'py>) -> Result<'py, [Object<'py>; 2]> {
+        let (py, record) = (self.py, self.record);
+        let input = record.input.instance(py, Input::new(Arc::clone(self.live)))?;
+        let log = record.log.instance(py, Log::of_request(Arc::clone(self.live)))?;
+        let errors = record.functions.text_stream.get(py).call(&[&log])?;
+        let environ = environ::build(py, record, self.request, &input, &errors)?;
+        let start_response = response.attribute(record.names.start_response.get(py))?;
+        Ok([environ, start_response])
+    }
+
+    /// Passes on what the application returned, and closes it.
+    fn reply(&mut self, response: &Response, iterable: Object<'py>) -> Last {
+        if iterable.is_plain_sequence() && !response.has_begun(self.py) {
+            if let Some(blocks) = plain_blocks(&iterable) {
+                return self.reply_at_once(response, &blocks);
+            }
+        }
+        let result = self.transmit(response, &iterable);
+        let last = match result {
+            Ok(outcome) => Last::Done(outcome),
+            Err(Stop::Sent(sent)) => Last::Done(stopped(sent)),
+            Err(Stop::Error(error)) => self.failed(Some(response), error),
+        };
+        if !iterable.is_plain_sequence() {
+            self.close(&iterable);
+        }
+        last
+    }
+
+    /// Sends the blocks of a list or tuple, which has no `close`.
+    fn reply_at_once(&mut self, response: &Response, blocks: &[Object<'py>]) -> Last {
+        let pieces: Vec<&[u8]> = blocks.iter().filter_map(Object::as_bytes).collect();
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if total > COPIED {
+            let result = response.finish(self.py, &pieces, self.request.header_only);
+            return match result {
+                Ok(owed) => Last::Done(self.outcome(owed)),
+                Err(Stop::Sent(sent)) => Last::Done(stopped(sent)),
+                Err(Stop::Error(error)) => self.failed(Some(response), error),
+            };
+        }
+        let head = match response.begin(self.py) {
+            Ok(head) => head,
+            Err(error) => return self.failed(Some(response), error),
+        };
+        let mut missing = head.content_length();
+        let body = cut(&pieces, &mut missing).concat();
+        let owed = if self.request.header_only || !head.has_body() {
+            0
+        } else {
+            missing.unwrap_or(0)
+        };
+        let whole = self.outcome(owed) == Outcome::Complete;
+        Last::Send { head, body, whole }
+    }
+
+    fn transmit(&mut self, response: &Response, iterable: &Object<'py>) -> std::result::Result<Outcome, Stop<'py>> {
+        let py = self.py;
+        if !response.has_begun(py)
+            && let Some(rest) = rest_of_file(self.record, iterable)
+        {
+            let owed = response.finish_with_file(py, rest, self.request.header_only)?;
+            return Ok(self.outcome(owed));
+        }
+        let iterator = iterable.iterator()?;
+        while let Some(item) = iterator.next_item()? {
+            match item.as_bytes() {
+                None => return Err(Stop::Error(not_bytes(&item))),
+                Some([]) => {}
+                Some(block) => response.send(py, block, true)?,
+            }
+        }
+        let owed = response.finish(py, &[], self.request.header_only)?;
+        Ok(self.outcome(owed))
+    }
+
+    /// The outcome of a reply that lacks so many bytes of what its `Content-Length` promised.
+    fn outcome(&mut self, owed: u64) -> Outcome {
+        if owed == 0 {
+            return Outcome::Complete;
+        }
+        let text = format!(
+            "WSGI0409: {}the response is {owed} bytes shorter than its Content-Length; its connection is closed so that \
+             the client can tell",
+            self.live.prefix()
+        );
+        self.notes.push((Level::Warning, text));
+        Outcome::Truncated
+    }
+
+    fn close(&mut self, iterable: &Object<'py>) {
+        let close = iterable.attribute_if_any(self.record.names.close.get(self.py));
+        let result = close.and_then(|close| close.map_or(Ok(()), |close| close.call(&[]).map(drop)));
+        if let Err(error) = result {
+            self.report(Place::Close, error);
+        }
+    }
+
+    /// The end of a request by an exception.
+    fn failed(&mut self, response: Option<&Response>, error: Error<'py>) -> Last {
+        let status = self.report(Place::Application, error);
+        Last::Done(match response {
+            Some(response) if response.has_ended(self.py) => Outcome::Complete,
+            Some(response) if response.has_begun(self.py) => Outcome::Truncated,
+            _ => Outcome::Refused(status),
+        })
+    }
+
+    /// Notes an exception; returns the status for a client that got nothing yet.
+    fn report(&mut self, place: Place, error: Error<'py>) -> u16 {
+        let (records, status) = report(self.py, self.record, self.request.script, place, error);
+        self.notes.extend(records);
+        status
+    }
+}
+
+/// The items of a list or tuple if each is a `bytes`.
+fn plain_blocks<'py>(sequence: &Object<'py>) -> Option<Vec<Object<'py>>> {
+    (0..sequence.length())
+        .map(|index| sequence.item(index).filter(|item| item.as_bytes().is_some()))
+        .collect()
+}

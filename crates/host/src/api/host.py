@@ -1,0 +1,105 @@
+"""What the host does in Python: preparing an interpreter, loading scripts, formatting exceptions, ending."""
+
+import io
+import os
+import stat
+import sys
+from types import ModuleType
+
+_HERE = sys._getframe().f_code.co_filename
+
+
+def prepare(stdout, stderr, path, mod_wsgi, apache):
+    """Set up `sys` and the modules of a new interpreter."""
+    sys.argv = ["mod_wsgi"]
+    sys.stdout = text_stream(stdout)
+    sys.stderr = text_stream(stderr)
+    sys.modules["mod_wsgi"] = mod_wsgi
+    sys.modules["apache"] = apache
+    if path:
+        import site
+
+        before = list(sys.path)
+        for directory in path:
+            site.addsitedir(directory)
+        added = [entry for entry in sys.path if entry not in before]
+        given = [entry for entry in path if entry in before]
+        sys.path[:] = added + given + [entry for entry in before if entry not in given]
+
+
+def correct_environment(name, value):
+    """Put the value of a variable that was changed while Python started into `os.environ`; None: it is not set."""
+    if value is None:
+        os.environ.pop(name, None)
+    else:
+        os.environ[name] = value
+
+
+def text_stream(raw):
+    """Return the text stream over a raw log object."""
+    return io.TextIOWrapper(raw, "utf-8", "replace", None, True, True)
+
+
+def load(path, mtime):
+    """Execute the script file as a module of its own name and return the module."""
+    with io.open_code(path) as file:
+        source = file.read()
+        if mtime < 0:
+            mtime = os.fstat(file.fileno()).st_mtime_ns // 1000
+    name = "_mod_wsgi_" + _md5(os.fsencode(path))
+    sys.modules.pop(name, None)
+    module = ModuleType(name)
+    module.__file__ = path
+    module.__mtime__ = mtime
+    sys.modules[name] = module
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), module.__dict__)
+    except BaseException:
+        sys.modules.pop(name, None)
+        raise
+    return module
+
+
+def _md5(data):
+    try:
+        from _md5 import md5
+    except ImportError:
+        from hashlib import md5
+    return md5(data, usedforsecurity=False).hexdigest()
+
+
+def format_exception(kind, value, trace):
+    """Return the lines of the traceback, without the frames of this file."""
+    import traceback
+
+    while trace is not None and trace.tb_frame.f_code.co_filename == _HERE:
+        trace = trace.tb_next
+    return "".join(traceback.format_exception(kind, value, trace)).splitlines()
+
+
+def rest_of_file(wrapper):
+    """Return descriptor, position and length of what is left of a wrapped regular file, else None."""
+    file = wrapper.filelike
+    descriptor = file.fileno()
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return None
+    position = file.tell()
+    return descriptor, position, max(status.st_size - position, 0)
+
+
+def end():
+    """Wait for the threads of this interpreter that want to be waited for, and return how many are left."""
+    import _thread
+
+    threading = sys.modules.get("threading")
+    if threading is not None:
+        threading._shutdown()
+    return _thread._count()
+
+
+def run_exit_handlers():
+    """Run what `atexit` holds, for an interpreter that cannot be ended."""
+    import atexit
+
+    atexit._run_exitfuncs()

@@ -1,0 +1,241 @@
+//! The host inside an httpd child: the table of C functions that `mod_wsgi.so` calls, and the exchange over the table
+//! that it offers (`wsgi_core::abi`).
+
+use std::ffi::{c_int, c_void};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use wsgi_core::abi::{
+    ABI_VERSION, Bytes, ExchangeTable, Host as OpaqueHost, HostTable, Level, Outcome as RawOutcome, OutcomeKind,
+    Request as RawRequest, Sent, Start, Variable, WRITE_END,
+};
+
+use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
+use crate::adapter::{Head, Request, Server};
+use crate::api::{Apache, Settings};
+use crate::environment::Changed;
+use crate::fence::{fence, report_panics_to};
+use crate::gate::Gate;
+use crate::host::Host;
+use crate::python::Interpreter;
+
+static TABLE: HostTable = HostTable {
+    version: ABI_VERSION,
+    start,
+    run,
+    stop,
+};
+
+/// The one exported function: the host's table, if it speaks that version.
+#[unsafe(no_mangle)]
+pub extern "C" fn wsgi_host(version: u32) -> *const HostTable {
+    if version == ABI_VERSION {
+        &raw const TABLE
+    } else {
+        std::ptr::null()
+    }
+}
+
+unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
+    let host = fence(|| {
+        // SAFETY: the module passes a valid Start, borrowed for this call; the strings in it as well.
+        let (start, text) = unsafe {
+            let start = start.as_ref()?;
+            (start, |bytes: Bytes| String::from_utf8_lossy(slice(bytes)).into_owned())
+        };
+        let log: Arc<dyn ServerLog> = Arc::new(TableLog {
+            log: start.log,
+            context: start.log_context,
+        });
+        let panics = Arc::clone(&log);
+        report_panics_to(move |text| panics.log(Level::Critical, text.as_bytes()));
+        let server = Server {
+            process_group: text(start.process_group),
+            multithread: start.multithread,
+            multiprocess: start.multiprocess,
+            apache_version: start.apache_version,
+            log,
+            loading: Gate::default(),
+        };
+        // SAFETY: as above.
+        let (path, bin, home) = unsafe { (slice(start.path), slice(start.bin), slice(start.home)) };
+        let settings = Settings {
+            apache: Apache {
+                description: text(start.apache_description),
+                mpm_name: text(start.mpm_name),
+                build_date: text(start.build_date),
+            },
+            path: path.to_vec(),
+            maximum_processes: start.maximum_processes,
+            threads_per_process: start.threads_per_process,
+        };
+        // SAFETY: the module calls this once, in child_init, when the process has this thread only.
+        let (main, environment) = unsafe {
+            let changed = Changed::apply(bin, home);
+            let main = Interpreter::start();
+            (main, changed.restore())
+        };
+        let host = Host::begin(main, &environment, server, settings)?;
+        Some(Box::into_raw(Box::new(host)).cast::<OpaqueHost>())
+    });
+    host.flatten().unwrap_or(std::ptr::null_mut())
+}
+
+unsafe extern "C" fn run(
+    host: *mut OpaqueHost,
+    request: *const RawRequest,
+    exchange: *const ExchangeTable,
+    context: *mut c_void,
+) -> RawOutcome {
+    let outcome = fence(|| {
+        // SAFETY: `host` came from `start` and has not been stopped; the request is valid for this call.
+        let (host, raw) = unsafe { (host.cast::<Host>().as_ref()?, request.as_ref()?) };
+        // SAFETY: everything in the request is valid for this call.
+        let (request, group) = unsafe {
+            let variables = if raw.variables_len == 0 {
+                &[]
+            } else {
+                std::slice::from_raw_parts(raw.variables, raw.variables_len)
+            };
+            let request = Request {
+                variables: variables
+                    .iter()
+                    .map(|variable| (slice(variable.name), slice(variable.value)))
+                    .collect(),
+                script: slice(raw.script),
+                script_mtime: raw.script_mtime,
+                reloading: raw.reloading,
+                callable_object: slice(raw.callable_object),
+                request_start: raw.request_start,
+                https: raw.https,
+                header_only: raw.header_only,
+            };
+            (request, slice(raw.application_group))
+        };
+        let exchange = Box::new(TableExchange {
+            table: exchange,
+            context,
+        });
+        Some(host.run(group, &request, exchange))
+    });
+    let (kind, status) = match outcome.flatten() {
+        Some(Outcome::Complete) => (OutcomeKind::Complete, 0),
+        Some(Outcome::Refused(status)) => (OutcomeKind::Refused, c_int::from(status)),
+        Some(Outcome::ClientGone) => (OutcomeKind::ClientGone, 0),
+        // A panic outside of the request's own fence: nothing is known, so nothing is promised.
+        Some(Outcome::Truncated) | None => (OutcomeKind::Truncated, 0),
+    };
+    RawOutcome {
+        kind: kind as c_int,
+        status,
+    }
+}
+
+unsafe extern "C" fn stop(host: *mut OpaqueHost, patience: u32) {
+    fence(|| {
+        if !host.is_null() {
+            // SAFETY: `host` came from `start` and is not used after this call.
+            let host = unsafe { Box::from_raw(host.cast::<Host>()) };
+            host.stop(Duration::from_millis(patience.into()));
+            LOG_OPEN.store(false, Ordering::SeqCst);
+        }
+    });
+}
+
+/// # Safety
+/// `bytes` is valid for `'a`.
+unsafe fn slice<'a>(bytes: Bytes) -> &'a [u8] {
+    if bytes.len == 0 {
+        return &[];
+    }
+    // SAFETY: the caller's promise; not NULL since it is not empty.
+    unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
+}
+
+/// Cleared when the module's log may not be used any more.
+static LOG_OPEN: AtomicBool = AtomicBool::new(true);
+
+/// The log that came with [`Start`].
+struct TableLog {
+    log: unsafe extern "C" fn(context: *mut c_void, level: c_int, text: Bytes),
+    context: *mut c_void,
+}
+
+// SAFETY: the module's promise: `log` may be called from any thread.
+unsafe impl Send for TableLog {}
+// SAFETY: as above.
+unsafe impl Sync for TableLog {}
+
+impl ServerLog for TableLog {
+    fn log(&self, level: Level, text: &[u8]) {
+        if LOG_OPEN.load(Ordering::SeqCst) {
+            // SAFETY: `stop` has not returned yet; the text is valid for the call.
+            unsafe { (self.log)(self.context, level as c_int, Bytes::of(text)) }
+        }
+    }
+}
+
+/// The module's side of one request.
+///
+/// # Invariants
+/// Exists only during the call of [`run`] that made it: the adapter owns it, and drops it when the request ends. So
+/// table and context are valid.
+struct TableExchange {
+    table: *const ExchangeTable,
+    context: *mut c_void,
+}
+
+// SAFETY: the module's promise: the functions may be called by any thread, one at a time. `&mut self` and the adapter's
+// lock see to the latter.
+unsafe impl Send for TableExchange {}
+
+impl TableExchange {
+    fn table(&self) -> &ExchangeTable {
+        // SAFETY: see the invariant.
+        unsafe { &*self.table }
+    }
+}
+
+impl Exchange for TableExchange {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        // SAFETY: see the invariant; the buffer has that many bytes.
+        let count = unsafe { (self.table().read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
+        usize::try_from(count)
+            .map(|count| count.min(buffer.len()))
+            .map_err(|_| {
+                let mut reason = [0; 500];
+                // SAFETY: as above.
+                let len = unsafe { (self.table().error)(self.context, reason.as_mut_ptr(), reason.len()) };
+                String::from_utf8_lossy(&reason[..len.min(reason.len())]).into_owned()
+            })
+    }
+
+    fn head(&mut self, head: &Head) {
+        let variable = |(name, value)| Variable {
+            name: Bytes::of(name),
+            value: Bytes::of(value),
+        };
+        let headers: Vec<Variable> = head.headers().map(variable).collect();
+        let (status, reason) = (c_int::from(head.status), Bytes::of(head.reason()));
+        // SAFETY: see the invariant; all of it is valid for the call.
+        unsafe { (self.table().head)(self.context, status, reason, headers.as_ptr(), headers.len()) }
+    }
+
+    fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
+        let flags = if end { WRITE_END } else { 0 };
+        let pieces: Vec<Bytes> = pieces.iter().map(|piece| Bytes::of(piece)).collect();
+        // SAFETY: see the invariant; all of it is valid for the call.
+        Sent::from_raw(unsafe { (self.table().write)(self.context, pieces.as_ptr(), pieces.len(), flags) })
+    }
+
+    fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {
+        // SAFETY: see the invariant.
+        Sent::from_raw(unsafe { (self.table().file)(self.context, descriptor, offset, len) })
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        // SAFETY: see the invariant; the text is valid for the call.
+        unsafe { (self.table().log)(self.context, level as c_int, Bytes::of(text)) }
+    }
+}

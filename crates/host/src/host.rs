@@ -1,0 +1,213 @@
+//! A running Python in this process: its interpreters, by application group, from start to end.
+
+use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use wsgi_core::abi::Level;
+
+use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
+use crate::adapter::{Record, Request, Server, run, text_of_error};
+use crate::api::{self, Settings};
+use crate::gate::Gate;
+use crate::python::{Interpreter, Visit, active_visits, close_doors};
+
+/// Python, started.
+pub struct Host {
+    server: Arc<Server>,
+    settings: Settings,
+    main: Arc<Group>,
+    groups: Mutex<Vec<Arc<Group>>>,
+    creating: Gate,
+}
+
+/// An application group: an interpreter and what the adapter keeps for it.
+struct Group {
+    name: Box<[u8]>,
+    interpreter: Interpreter,
+    record: Record,
+}
+
+impl Host {
+    /// Makes the started Python ready for requests. `environment` holds variables that `os.environ` has wrong values
+    /// of. `None` when its main interpreter cannot be prepared; the reason is logged.
+    pub fn begin(
+        main: Interpreter,
+        environment: &[(&'static str, Option<Vec<u8>>)],
+        server: Server,
+        settings: Settings,
+    ) -> Option<Host> {
+        let server = Arc::new(server);
+        let group = group(main, b"", &server, &settings).and_then(|main| {
+            main.interpreter.attach(|py| {
+                api::correct_environment(py, &main.record, environment).map_err(|error| text_of_error(error, py))
+            })?;
+            Ok(Arc::new(main))
+        });
+        match group {
+            Ok(main) => Some(Host {
+                groups: Mutex::new(vec![Arc::clone(&main)]),
+                main,
+                server,
+                settings,
+                creating: Gate::default(),
+            }),
+            Err(reason) => {
+                let text = format!("WSGI0301: Python started but cannot be used: {reason}");
+                server.log.log(Level::Critical, text.as_bytes());
+                None
+            }
+        }
+    }
+
+    /// Runs a request in the interpreter of its application group, which is made at its first use.
+    pub fn run(&self, application_group: &[u8], request: &Request<'_>, mut exchange: Box<dyn Exchange>) -> Outcome {
+        let Some(_visit) = Visit::begin() else {
+            return Outcome::Refused(503);
+        };
+        match self.group(application_group) {
+            Ok(group) => {
+                self.main.interpreter.introduce_thread();
+                run(&group.interpreter, &group.record, request, exchange)
+            }
+            Err((level, text)) => {
+                exchange.log(level, text.as_bytes());
+                Outcome::Refused(500)
+            }
+        }
+    }
+
+    /// Ends Python; waits at most `patience` for threads that are inside. In a thread that is inside itself (a signal
+    /// handler) it does nothing: neither waiting nor finalising can end well there.
+    pub fn stop(self: Box<Self>, patience: Duration) {
+        if Visit::is_under_way() || !close_doors() {
+            std::mem::forget(self);
+            return;
+        }
+        let deadline = Instant::now() + patience;
+        while active_visits() > 0 && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(2));
+        }
+        if active_visits() > 0 {
+            self.abandon(patience);
+        } else {
+            self.end();
+        }
+    }
+
+    /// Ends Python with nobody inside: each interpreter, then the main one. Where threads of Python's own are left,
+    /// ending an interpreter would crash: then only the exit handlers run, and nothing is finalised.
+    fn end(self) {
+        let Host {
+            server, main, groups, ..
+        } = self;
+        let mut clean = true;
+        for group in groups.into_inner().unwrap_or_else(PoisonError::into_inner) {
+            if !Arc::ptr_eq(&group, &main) {
+                clean &= end_group(group, |sub| {
+                    // SAFETY: nobody is inside and the doors are closed; the threads that used it have deleted their
+                    // states or ended; `end` of its record has said that Python left no threads of its own.
+                    unsafe { sub.end(&main.interpreter) }
+                });
+            }
+        }
+        clean = clean
+            && end_group(main, |main| {
+                // SAFETY: as above, and all sub-interpreters have ended.
+                unsafe { main.finalize() }
+            });
+        if !clean {
+            let text = "WSGI0303: threads of the application still run at the end of the process; exit handlers have \
+                        run, Python is not finalised";
+            server.log.log(Level::Info, text.as_bytes());
+        }
+    }
+
+    /// Ends with threads stuck inside: the exit handlers run if that is possible in time, in a thread that may get
+    /// stuck as well.
+    fn abandon(self, patience: Duration) {
+        let text = format!(
+            "WSGI0302: {} requests still run at the end of the process; Python is not finalised",
+            active_visits()
+        );
+        self.server.log.log(Level::Warning, text.as_bytes());
+        let (done, wait) = mpsc::channel();
+        let groups = self.groups().clone();
+        std::mem::forget(self);
+        thread::spawn(move || {
+            for group in groups.iter().rev() {
+                group.interpreter.attach(|py| group.record.run_exit_handlers(py));
+            }
+            // The process ends; nothing of it is freed, since Python still runs.
+            std::mem::forget(groups);
+            // Whoever waited may be gone.
+            let _ = done.send(());
+        });
+        let _ = wait.recv_timeout(patience.max(Duration::from_millis(100)));
+    }
+
+    fn group(&self, name: &[u8]) -> Result<Arc<Group>, LogRecord> {
+        let find = || self.groups().iter().find(|group| *group.name == *name).map(Arc::clone);
+        if let Some(group) = find() {
+            return Ok(group);
+        }
+        let _gate = self.creating.enter();
+        if let Some(group) = find() {
+            return Ok(group);
+        }
+        let failed = |reason: &str| {
+            let name = String::from_utf8_lossy(name);
+            let text = format!(
+                "WSGI0410: cannot make the Python interpreter of application group \"{name}\": {reason}; set \
+                 WSGIApplicationGroup %{{GLOBAL}} to use the main one"
+            );
+            (Level::Error, text)
+        };
+        let interpreter = self.main.interpreter.create().ok_or_else(|| failed("Python refused"))?;
+        let group = group(interpreter, name, &self.server, &self.settings).map_err(|reason| failed(&reason))?;
+        let group = Arc::new(group);
+        self.groups().push(Arc::clone(&group));
+        Ok(group)
+    }
+
+    fn groups(&self) -> MutexGuard<'_, Vec<Arc<Group>>> {
+        self.groups.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn group(interpreter: Interpreter, name: &[u8], server: &Arc<Server>, settings: &Settings) -> Result<Group, String> {
+    let text = String::from_utf8_lossy(name).into_owned();
+    let record = interpreter
+        .attach(|py| api::install(py, Arc::clone(server), settings, &text).map_err(|error| text_of_error(error, py)))?;
+    Ok(Group {
+        name: name.into(),
+        interpreter,
+        record,
+    })
+}
+
+/// Ends one interpreter with `end`; false when threads of its own keep it from ending.
+fn end_group(group: Arc<Group>, end: impl FnOnce(Interpreter)) -> bool {
+    let left = group.interpreter.attach(|py| {
+        let left = group.record.end(py);
+        if left > 0 {
+            group.record.run_exit_handlers(py);
+        }
+        left
+    });
+    match Arc::into_inner(group) {
+        Some(Group {
+            interpreter, record, ..
+        }) if left == 0 => {
+            interpreter.attach(|_py| drop(record));
+            end(interpreter);
+            true
+        }
+        group => {
+            // The interpreter stays as it is, until the process ends.
+            std::mem::forget(group);
+            false
+        }
+    }
+}

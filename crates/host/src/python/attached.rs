@@ -1,0 +1,74 @@
+//! The token that says "this thread is attached to an interpreter" (`pystate.h`, `ceval.h`).
+
+use std::cell::Cell;
+use std::marker::PhantomData;
+
+use pyo3_ffi as ffi;
+
+thread_local! {
+    /// Whether this thread is attached by way of [`attach`] and not detached within.
+    static ATTACHED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Proof that the calling thread is attached to an interpreter for `'py`. Neither `Send` nor `Sync`.
+#[derive(Clone, Copy)]
+pub struct Python<'py>(PhantomData<(&'py (), *mut ())>);
+
+impl<'py> Python<'py> {
+    /// # Safety
+    /// The calling thread is attached for all of `'py`, save for what runs inside [`Python::detach`].
+    pub(super) unsafe fn assume() -> Python<'py> {
+        Python(PhantomData)
+    }
+
+    /// Runs `work` detached, so that other threads can run Python meanwhile. Everything that may wait runs like this.
+    /// `Send` keeps tokens and objects out of it.
+    pub fn detach<R>(self, work: impl FnOnce() -> R + Send) -> R {
+        struct Return {
+            state: *mut ffi::PyThreadState,
+            attached: bool,
+        }
+        impl Drop for Return {
+            fn drop(&mut self) {
+                // SAFETY: the state that this thread saved below and that is current nowhere.
+                unsafe { ffi::PyEval_RestoreThread(self.state) };
+                ATTACHED.set(self.attached);
+            }
+        }
+        let attached = ATTACHED.replace(false);
+        // SAFETY: the token says that this thread is attached.
+        let state = unsafe { ffi::PyEval_SaveThread() };
+        let _return = Return { state, attached };
+        work()
+    }
+}
+
+/// Attaches with `state` for the length of `work`.
+///
+/// # Safety
+/// `state` belongs to the calling thread, is alive and current nowhere.
+///
+/// # Panics
+/// When the thread is attached already.
+pub(super) unsafe fn attach<R>(state: *mut ffi::PyThreadState, work: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
+    struct Leave;
+    impl Drop for Leave {
+        fn drop(&mut self) {
+            ATTACHED.set(false);
+            // SAFETY: attached since the creation of this guard.
+            unsafe { ffi::PyEval_SaveThread() };
+        }
+    }
+    assert!(!is_attached(), "a thread attaches to one interpreter at a time");
+    // SAFETY: the caller's promise.
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    ATTACHED.set(true);
+    let _leave = Leave;
+    // SAFETY: attached until the guard drops, after everything that `work` made.
+    work(unsafe { Python::assume() })
+}
+
+/// Whether this thread is surely attached. A thread of Python's own that calls into us counts as not.
+pub(super) fn is_attached() -> bool {
+    ATTACHED.get()
+}

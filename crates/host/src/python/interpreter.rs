@@ -1,0 +1,128 @@
+//! Interpreters: the main one and sub-interpreters (`pylifecycle.h`).
+
+use std::ffi::CStr;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pyo3_ffi as ffi;
+
+use super::{Python, attached, thread};
+
+/// The number of the next interpreter. Addresses can come again, numbers do not.
+static NUMBERS: AtomicUsize = AtomicUsize::new(0);
+
+/// A running interpreter.
+pub struct Interpreter {
+    raw: NonNull<ffi::PyInterpreterState>,
+    number: usize,
+}
+
+// SAFETY: a handle; every use of the interpreter goes through a thread state of the using thread and the GIL.
+unsafe impl Send for Interpreter {}
+// SAFETY: as above.
+unsafe impl Sync for Interpreter {}
+
+impl Interpreter {
+    /// Starts Python, without its signal handlers, and returns the main interpreter. The thread is not attached
+    /// afterwards. CPython reads its settings from the environment and ends the process when it cannot start.
+    pub fn start() -> Interpreter {
+        // SAFETY: called once in a process that has no other Python; afterwards this thread is attached to the main
+        // interpreter, until it saves its state.
+        unsafe {
+            ffi::Py_InitializeEx(0);
+            let main = Interpreter::current();
+            let state = ffi::PyEval_SaveThread();
+            thread::remember(&main, state, false);
+            main
+        }
+    }
+
+    /// Makes a sub-interpreter, which shares the GIL with `self`, the main one. `None` when CPython cannot.
+    pub fn create(&self) -> Option<Interpreter> {
+        let own = thread::state(self);
+        // SAFETY: this thread's own state; Py_NewInterpreter makes its new state current, or leaves the old one so.
+        unsafe {
+            ffi::PyEval_RestoreThread(own);
+            let state = ffi::Py_NewInterpreter();
+            if state.is_null() {
+                ffi::PyErr_Clear();
+                ffi::PyEval_SaveThread();
+                return None;
+            }
+            let new = Interpreter::current();
+            ffi::PyEval_SaveThread();
+            thread::remember(&new, state, true);
+            Some(new)
+        }
+    }
+
+    /// Runs `work` attached to this interpreter, in the calling thread.
+    pub fn attach<R>(&self, work: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
+        // SAFETY: the thread's own state.
+        unsafe { attached::attach(thread::state(self), work) }
+    }
+
+    /// Makes sure that the calling thread has its state for `self`, the main interpreter, before any other: up to
+    /// 3.11 PyGILState_Ensure, which C extensions call, finds the one that was made first.
+    pub fn introduce_thread(&self) {
+        thread::state(self);
+    }
+
+    /// Ends a sub-interpreter.
+    ///
+    /// # Safety
+    /// No other thread has a state in it or will use it again, and no object of it is used any more.
+    pub unsafe fn end(self, main: &Interpreter) {
+        let state = thread::state(&self);
+        thread::forget(&self);
+        let main_state = thread::state(main);
+        // SAFETY: this thread's state becomes current and is, by the caller's promise, the last of its interpreter.
+        unsafe {
+            ffi::PyEval_RestoreThread(state);
+            ffi::Py_EndInterpreter(state);
+            if keeps_lock_after_end() {
+                ffi::PyThreadState_Swap(main_state);
+                ffi::PyEval_SaveThread();
+            }
+        }
+    }
+
+    /// Ends Python. `self` is the main interpreter, and the calling thread the one that started it.
+    ///
+    /// # Safety
+    /// All sub-interpreters have ended and no other thread will use Python again.
+    pub unsafe fn finalize(self) {
+        // SAFETY: the first thread's own state; by the caller's promise the only one.
+        unsafe {
+            ffi::PyEval_RestoreThread(thread::state(&self));
+            ffi::Py_FinalizeEx();
+        }
+    }
+
+    pub(super) fn raw(&self) -> *mut ffi::PyInterpreterState {
+        self.raw.as_ptr()
+    }
+
+    pub(super) fn number(&self) -> usize {
+        self.number
+    }
+
+    /// # Safety
+    /// The thread is attached.
+    unsafe fn current() -> Interpreter {
+        // SAFETY: the caller's promise; never NULL then.
+        let raw = unsafe { ffi::PyInterpreterState_Get() };
+        Interpreter {
+            raw: NonNull::new(raw).expect("an attached thread has an interpreter"),
+            number: NUMBERS.fetch_add(1, Ordering::Relaxed),
+        }
+    }
+}
+
+/// Whether the GIL is still held after `Py_EndInterpreter`: so up to 3.11.
+fn keeps_lock_after_end() -> bool {
+    // SAFETY: a constant text such as "3.11.2 (main, …)".
+    let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
+    let minor = version.to_bytes().split(|b| *b == b'.').nth(1);
+    matches!(minor, Some(b"10" | b"11"))
+}

@@ -1,0 +1,25 @@
+//! CPython's C API behind safe types: the only place of the host that names it.
+//!
+//! # Invariants
+//! - A [`Python`] token exists only in a thread that is attached: it holds the GIL and has a current thread state.
+//! - An [`Object`] cannot outlive its token nor reach another thread; what is kept longer is a [`Kept`].
+//! - Objects of one interpreter are not shown to another. The types cannot say so; the host keeps one record per
+//!   interpreter and reaches it only while attached to that interpreter.
+//! - Each function that Python calls is one of the trampolines of `class`, each behind the panic fence.
+
+mod attached;
+mod cell;
+mod class;
+mod error;
+mod interpreter;
+mod object;
+mod thread;
+mod value;
+
+pub use attached::Python;
+pub use cell::GilCell;
+pub use class::{Class, Members, Type};
+pub use error::{Error, Kind, Result};
+pub use interpreter::Interpreter;
+pub use object::{Kept, Object};
+pub use thread::{Visit, active_visits, close_doors, thread_number};
