@@ -72,11 +72,17 @@ pub fn find(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Python, Pytho
     // The interpreter runs in another working directory than this process.
     let executable = std::path::absolute(&executable).unwrap_or(executable);
     check_file(&executable, directive)?;
-    let venv = venv_of(&executable);
-    if let Some(venv) = &venv {
-        check_base(venv)?;
+    if let Some(venv) = venv_of(&executable) {
+        check_base(&venv)?;
     }
     let answer = probe::ask(&executable, run_as)?;
+    // A wrapper (a shim of pyenv) is left out: what it has started is the interpreter.
+    let executable = if same_file(&answer.executable, &executable) {
+        executable
+    } else {
+        answer.executable.clone()
+    };
+    let venv = venv_of(&executable);
     let version = judge(&executable, &answer)?;
     if let Some(venv) = &venv {
         check_version(venv, version)?;

@@ -25,7 +25,7 @@ import os, sys, sysconfig
 def var(name):
     return str(sysconfig.get_config_var(name) or "")
 fields = ["%d.%d.%d" % sys.version_info[:3], sys.implementation.name, var("Py_GIL_DISABLED"),
-    getattr(sys, "abiflags", ""), sys.base_prefix, var("LIBDIR"), var("INSTSONAME"), var("MULTIARCH")]
+    getattr(sys, "abiflags", ""), sys.executable, sys.base_prefix, var("LIBDIR"), var("INSTSONAME"), var("MULTIARCH")]
 sys.stdout.buffer.write(b"\0python\0" + b"\0".join(os.fsencode(field) for field in fields) + b"\0end\0")
 "#;
 
@@ -40,6 +40,8 @@ pub struct Answer {
     pub free_threaded: bool,
     /// `sys.abiflags`: `d` for a debug build, `t` for a free-threaded one.
     pub abi_flags: String,
+    /// `sys.executable`: its own path.
+    pub executable: PathBuf,
     /// Where it is installed.
     pub base_prefix: PathBuf,
     /// `LIBDIR` of its build.
@@ -156,6 +158,7 @@ fn parse(said: &[u8]) -> Option<Answer> {
         implementation,
         free,
         flags,
+        executable,
         base,
         folder,
         name,
@@ -178,6 +181,7 @@ fn parse(said: &[u8]) -> Option<Answer> {
         implementation: text(implementation)?,
         free_threaded: free == b"1",
         abi_flags: text(flags)?,
+        executable: path(executable),
         base_prefix: path(base),
         library_folder: path(folder),
         library_name: text(name)?,
@@ -201,7 +205,7 @@ mod tests {
     use super::*;
 
     const SAID: &[u8] =
-        b"warning\n\0python\x003.11.2\0cpython\0\0\0/usr\0/usr/lib/x\0libpython3.11.so.1.0\0x86_64-linux-gnu\0end\0";
+        b"warning\n\0python\x003.11.2\0cpython\0\0\0/usr/bin/python3\0/usr\0/usr/lib/x\0libpython3.11.so.1.0\0x86_64-linux-gnu\0end\0";
 
     #[test]
     fn an_answer_is_taken_apart() {

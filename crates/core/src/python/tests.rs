@@ -47,11 +47,11 @@ impl Folder {
         path
     }
 
-    /// Plays an interpreter that answers `version`, then the other fields.
-    fn answers(&self, name: &str, version: &str, rest: &str) -> PathBuf {
+    /// Plays an interpreter: the fields of its answer have `|` between them, `SELF` is its own path.
+    fn answers(&self, name: &str, fields: &str) -> PathBuf {
         self.script(
             name,
-            &format!("printf '\\0python\\0'; printf '{version}\\0{rest}\\0end\\0'"),
+            &format!("echo '|python|{fields}|end|' | sed \"s,SELF,$0,\" | tr '|' '\\000'"),
         )
     }
 
@@ -144,6 +144,13 @@ fn an_interpreter_beside_another_python3_needs_its_prefix() {
 }
 
 #[test]
+fn a_wrapper_is_left_out() {
+    let folder = Folder::new();
+    let wrapper = folder.script("python3", &format!("exec {SYSTEM} \"$@\""));
+    assert_eq!(interpreter(&wrapper).unwrap(), interpreter(Path::new(SYSTEM)).unwrap());
+}
+
+#[test]
 fn what_is_not_there_is_told() {
     let folder = Folder::new();
     assert_eq!(code(interpreter(&folder.path("python3"))), "WSGI0201");
@@ -182,31 +189,24 @@ fn what_does_not_start_is_told_with_its_last_line() {
 #[test]
 fn an_unfit_python_is_told() {
     let folder = Folder::new();
-    let rest = "cpython\\0\\0\\0/nowhere\\0/nowhere/lib\\0libpython.a\\0";
-    assert_eq!(code(interpreter(&folder.answers("old", "3.9.18", rest))), "WSGI0210");
     let two = folder.script("two", "echo 'Unknown option: -I' >&2; exit 2");
     assert_eq!(code(interpreter(&two)), "WSGI0210");
-    assert_eq!(code(interpreter(&folder.answers("static", "3.12.1", rest))), "WSGI0212");
-    let packaged = interpreter(&folder.answers("debian", "3.99.1", &rest.replace("/nowhere\\0", "/usr\\0")));
-    assert!(
-        packaged
-            .unwrap_err()
-            .to_string()
-            .contains("apt-get install libpython3.99")
-    );
-    let free = rest.replace("cpython\\0\\0", "cpython\\0001\\0");
-    assert_eq!(code(interpreter(&folder.answers("free", "3.14.0", &free))), "WSGI0211");
-    assert_eq!(
-        code(interpreter(&folder.answers(
-            "pypy",
-            "3.11.0",
-            &rest.replace("cpython", "pypy")
-        ))),
-        "WSGI0209"
-    );
+    for (fields, expected) in [
+        ("3.9.18|cpython|||SELF|/nowhere|/nowhere/lib|libpython.a|", "WSGI0210"),
+        ("3.11.0|pypy|||SELF|/nowhere|/nowhere/lib|libpython.a|", "WSGI0209"),
+        ("3.14.0|cpython|1||SELF|/nowhere|/nowhere/lib|libpython.a|", "WSGI0211"),
+        ("3.12.1|cpython|||SELF|/nowhere|/nowhere/lib|libpython.a|", "WSGI0212"),
+        (
+            "3.99.1|cpython|||SELF|/usr|/usr/lib|libpython.a|",
+            "apt-get install libpython3.99)",
+        ),
+    ] {
+        let error = interpreter(&folder.answers("python", fields)).unwrap_err().to_string();
+        assert!(error.contains(expected), "{fields}: {error}");
+    }
     let wrong = folder.file("lib/libpython3.12.so.1.0", "not an ELF file, only longer than its head");
-    let rest = rest.replace("/nowhere", folder.0.to_str().unwrap());
-    let error = interpreter(&folder.answers("wrong", "3.12.1", &rest)).unwrap_err();
+    let fields = format!("3.12.1|cpython|||SELF|{}|/nowhere|libpython.a|", folder.0.display());
+    let error = interpreter(&folder.answers("python", &fields)).unwrap_err();
     assert_eq!(error, PythonError::BadLibrary { library: wrong });
 }
 
@@ -224,11 +224,7 @@ fn a_broken_venv_is_told() {
         Some(moved.as_path()),
         "upgraded in place"
     );
-    let other = folder.answers(
-        "other",
-        "3.10.0",
-        "cpython\\0\\0\\0/nowhere\\0/nowhere\\0libpython.a\\0",
-    );
+    let other = folder.answers("other", "3.10.0|cpython|||SELF|/nowhere|/nowhere|libpython.a|");
     let both = Choice {
         python: Some(&other),
         home: Some(&moved),
