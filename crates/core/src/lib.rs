@@ -11,6 +11,7 @@ pub mod group;
 pub mod header;
 pub mod python;
 pub mod status;
+pub mod wire;
 
 /// The mod_wsgi release whose behaviour and Python API this project offers; applications read it as `mod_wsgi.version`.
 pub const API_VERSION: (i64, i64, i64) = (6, 1, 1);
