@@ -20,7 +20,7 @@ fn main() {
         .clang_args(apxs.query("EXTRA_CPPFLAGS").split_whitespace())
         .allowlist_function("ap_.*|apr_.*")
         .allowlist_type("ap_.*|apr_.*|.*_rec|module|command_struct|cmd_how|process_rec")
-        .allowlist_var("ap_.*|apr_.*|core_module|AP_.*|APLOG_.*|APR_.*|HTTP_.*|M_.*|OK|DECLINED|DONE|MODULE_MAGIC_.*|OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|CONN_.*|SERVER_.*")
+        .allowlist_var("ap_.*|apr_.*|core_module|AP_.*|APLOG_.*|APR_.*|HTTP_.*|M_.*|OK|DECLINED|DONE|OPT_.*|NOT_IN_.*|GLOBAL_ONLY|ENABLE_SENDFILE_.*|REQUEST_CHUNKED_.*|MODULE_MAGIC_.*|OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|CONN_.*|SERVER_.*")
         // They take a va_list, whose layout bindgen cannot promise, and nothing here calls them.
         .blocklist_function(".*_va|.*vformatter|.*vsnprintf|apr_pvsprintf|ap_vrprintf|.*_vputstrs|.*vprintf")
         // Constants as i32: C's int, which OK and DECLINED are returned as.
@@ -44,14 +44,30 @@ impl Apxs {
         let tried: Vec<String> = named.map_or_else(|| vec!["apxs".into(), "apxs2".into()], |name| vec![name]);
         tried
             .iter()
-            .find(|name| Command::new(name).args(["-q", "INCLUDEDIR"]).output().is_ok_and(|o| o.status.success()))
+            .find(|name| {
+                Command::new(name)
+                    .args(["-q", "INCLUDEDIR"])
+                    .output()
+                    .is_ok_and(|o| o.status.success())
+            })
             .map(|name| Apxs(name.clone()))
-            .unwrap_or_else(|| panic!("no {} found: install apache2-dev (script/bootstrap does), or set APXS", tried.join(" or ")))
+            .unwrap_or_else(|| {
+                panic!(
+                    "no {} found: install apache2-dev (script/bootstrap does), or set APXS",
+                    tried.join(" or ")
+                )
+            })
     }
 
     fn query(&self, name: &str) -> String {
-        let output = Command::new(&self.0).args(["-q", name]).output().expect("apxs answered before");
+        let output = Command::new(&self.0)
+            .args(["-q", name])
+            .output()
+            .expect("apxs answered before");
         assert!(output.status.success(), "{} -q {name} failed", self.0);
-        String::from_utf8(output.stdout).expect("apxs prints UTF-8").trim().to_owned()
+        String::from_utf8(output.stdout)
+            .expect("apxs prints UTF-8")
+            .trim()
+            .to_owned()
     }
 }

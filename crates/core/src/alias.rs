@@ -148,7 +148,13 @@ mod tests {
         assert_eq!(options.application_group, Some(GroupName::Literal(b"a b".to_vec())));
         assert_eq!(options.callable_object, Some(b"%{GLOBAL}".to_vec()));
         assert_eq!(parse("pass-authorization=on").unwrap().pass_authorization, Some(true));
-        for bad in ["process-group=", "group=x", "Process-Group=x", "pass-authorization=maybe", "x"] {
+        for bad in [
+            "process-group=",
+            "group=x",
+            "Process-Group=x",
+            "pass-authorization=maybe",
+            "x",
+        ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -98,7 +98,16 @@ mod tests {
             assert_eq!(check_name(good.as_bytes()), Ok(()), "{good}");
         }
         assert_eq!(check_name(b""), Err(HeaderError::EmptyName));
-        for bad in [&b"X Foo"[..], b"X\tFoo", b"X:", b"X\r\n", b"X\0", b"(X)", b"X\xe9", b" X"] {
+        for bad in [
+            &b"X Foo"[..],
+            b"X\tFoo",
+            b"X:",
+            b"X\r\n",
+            b"X\0",
+            b"(X)",
+            b"X\xe9",
+            b" X",
+        ] {
             assert_eq!(check_name(bad), Err(HeaderError::BadName), "{bad:?}");
         }
     }
@@ -118,7 +127,16 @@ mod tests {
         assert_eq!(content_length(b"0"), Ok(0));
         assert_eq!(content_length(b" 12 "), Ok(12));
         assert_eq!(content_length(b"9223372036854775807"), Ok(i64::MAX as u64));
-        for bad in [&b""[..], b"-1", b"+1", b"1.5", b"0x1", b"1 2", b"9223372036854775808", b"nan"] {
+        for bad in [
+            &b""[..],
+            b"-1",
+            b"+1",
+            b"1.5",
+            b"0x1",
+            b"1 2",
+            b"9223372036854775808",
+            b"nan",
+        ] {
             assert_eq!(content_length(bad), Err(HeaderError::BadLength), "{bad:?}");
         }
     }
