@@ -8,7 +8,8 @@ use wsgi_core::abi::Level;
 
 use super::exchange::ServerLog;
 use super::live::Live;
-use crate::python::{Class, Error, Kind, Members, Object, Python, Result};
+use super::record::Record;
+use crate::python::{Class, Error, GilCell, Kept, Kind, Members, Object, Python, Result};
 
 /// Bytes of the longest record; httpd cuts longer ones.
 const LONGEST: usize = 7900;
@@ -32,9 +33,9 @@ pub struct Log {
 
 enum Target {
     /// One request's log, until it ends.
-    Request(Arc<Live>),
+    Request(GilCell<Option<Arc<Live>>>),
     /// The log of the request that the writing thread serves, or the server's log.
-    Thread(Arc<Server>),
+    Thread(Server),
 }
 
 struct Server {
@@ -43,42 +44,32 @@ struct Server {
 }
 
 impl Log {
-    /// For `wsgi.errors` of a request.
-    pub fn of_request(live: Arc<Live>) -> Log {
-        Log {
-            stream: Stream::Errors,
-            target: Target::Request(live),
-        }
-    }
-
     /// For `sys.stdout` or `sys.stderr` of an interpreter.
     pub fn of_process(stream: Stream, log: Arc<dyn ServerLog>) -> Log {
         let lines = Mutex::new(Lines::default());
         Log {
             stream,
-            target: Target::Thread(Arc::new(Server { log, lines })),
+            target: Target::Thread(Server { log, lines }),
         }
     }
 
     fn print(&self, py: Python<'_>, text: &[u8]) -> bool {
-        let number = self.stream as usize;
-        match &self.target {
-            Target::Request(live) => print_to(live, py, number, text),
+        let live = match &self.target {
+            Target::Request(live) => live.with(py, |live| live.clone()),
             Target::Thread(server) => match Live::current() {
-                Some(live) => print_to(&live, py, number, text),
+                Some(live) => Some(live),
                 None => {
                     py.detach(|| server.print(text));
-                    true
+                    return true;
                 }
             },
-        }
+        };
+        let Some(live) = live else { return false };
+        let stream = self.stream as usize;
+        // print() writes text and line end one after the other; only the latter is worth leaving the interpreter for.
+        let held = !text.contains(&b'\n') && live.hold(stream, text);
+        held || py.detach(|| live.print(stream, text))
     }
-}
-
-fn print_to(live: &Live, py: Python<'_>, stream: usize, text: &[u8]) -> bool {
-    // print() writes text and line end one after the other; only the latter is worth leaving the interpreter for.
-    let held = !text.contains(&b'\n') && live.hold(stream, text);
-    held || py.detach(|| live.print(stream, text))
 }
 
 impl Server {
@@ -86,6 +77,68 @@ impl Server {
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
         for line in lines {
             self.log.log(Level::Error, &line);
+        }
+    }
+}
+
+/// A `wsgi.errors`. Making one costs more than all the rest of a small request, so that they are lent to one request
+/// after the other: as long as no application keeps one.
+pub struct ErrorStream {
+    text: Kept,
+    raw: Kept,
+    /// References to either while nobody else has any.
+    references: [u32; 2],
+}
+
+impl ErrorStream {
+    /// Takes one from those that are free, or makes one, for this request.
+    pub fn lend<'py>(py: Python<'py>, record: &Record, live: &Arc<Live>) -> Result<'py, ErrorStream> {
+        let free = record.error_streams.with(py, Vec::pop);
+        let stream = free.map_or_else(|| ErrorStream::new(py, record), Ok)?;
+        stream.point(py, record, Some(Arc::clone(live)));
+        Ok(stream)
+    }
+
+    /// The text stream.
+    pub fn object<'a, 'py>(&'a self, py: Python<'py>) -> &'a Object<'py> {
+        self.text.get(py)
+    }
+
+    /// Takes it back at the end of the request. If somebody has kept it, then it is his, and expired.
+    pub fn give_back(self, py: Python<'_>, record: &Record) {
+        self.point(py, record, None);
+        if self.references == self.count(py) {
+            record.error_streams.with(py, |free| free.push(self));
+        }
+    }
+
+    fn new<'py>(py: Python<'py>, record: &Record) -> Result<'py, ErrorStream> {
+        let log = Log {
+            stream: Stream::Errors,
+            target: Target::Request(GilCell::default()),
+        };
+        let raw = record.log.instance(py, log)?;
+        let text = record.functions.text_stream.get(py).call(&[&raw])?;
+        let mut stream = ErrorStream {
+            text: text.keep(),
+            raw: raw.keep(),
+            references: [0, 0],
+        };
+        stream.references = stream.count(py);
+        Ok(stream)
+    }
+
+    fn count(&self, py: Python<'_>) -> [u32; 2] {
+        [&self.text, &self.raw].map(|kept| kept.get(py).reference_count())
+    }
+
+    fn point(&self, py: Python<'_>, record: &Record, live: Option<Arc<Live>>) {
+        if let Some(Log {
+            target: Target::Request(cell),
+            ..
+        }) = record.log.inside(self.raw.get(py))
+        {
+            drop(cell.with(py, |target| std::mem::replace(target, live)));
         }
     }
 }
@@ -99,7 +152,7 @@ impl Class for Log {
             .method(c"write", c"write(data) -> number of bytes", write)
             .method(c"writelines", c"writelines(pieces)", writelines)
             .method(c"flush", c"Does nothing: whole lines are in the log already.", nothing)
-            .method(c"close", c"Does nothing.", nothing)
+            .method(c"close", c"Does nothing: the log stays open.", nothing)
             .method(c"isatty", c"False", no)
             .method(c"readable", c"False", no)
             .method(c"seekable", c"False", no)

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use wsgi_core::abi::Level;
 
 use super::environ::{Known, Template};
-use super::errors::{Log, Stream};
+use super::errors::{ErrorStream, Log, Stream};
 use super::exchange::ServerLog;
 use super::failure::text_of;
 use super::input::Input;
@@ -36,7 +36,7 @@ pub struct Server {
 pub struct Record {
     pub server: Arc<Server>,
     pub application_group: String,
-    pub names: Names,
+    pub names: Arc<Names>,
     pub functions: Functions,
     pub input: Type<Input>,
     pub response: Type<Response>,
@@ -45,6 +45,8 @@ pub struct Record {
     pub request_timeout: Kept,
     /// The environ entries that are the same for every request of the interpreter.
     pub base: Kept,
+    /// Those that no request uses.
+    pub error_streams: GilCell<Vec<ErrorStream>>,
     /// By path.
     pub scripts: GilCell<HashMap<Box<[u8]>, Script>>,
     /// Template environs, by path of the script.
@@ -67,6 +69,7 @@ pub struct Names {
     pub request_start: Kept,
     pub application_start: Kept,
     pub callable_object: Kept,
+    pub write: Kept,
 }
 
 /// Functions of `api/host.py`.
@@ -102,7 +105,7 @@ impl Record {
         let file_wrapper = of(mod_wsgi, "FileWrapper")?;
         let base = base(py, &server, application_group, file_wrapper.get(py))?.keep();
         Ok(Record {
-            names: Names {
+            names: Arc::new(Names {
                 start_response: name("start_response")?,
                 close: name("close")?,
                 mtime: name("__mtime__")?,
@@ -115,7 +118,8 @@ impl Record {
                 request_start: name("mod_wsgi.request_start")?,
                 application_start: name("mod_wsgi.application_start")?,
                 callable_object: name("mod_wsgi.callable_object")?,
-            },
+                write: name("write")?,
+            }),
             functions: Functions {
                 load: of(functions, "load")?,
                 format_exception: of(functions, "format_exception")?,
@@ -131,6 +135,7 @@ impl Record {
             file_wrapper,
             request_timeout: of(mod_wsgi, "RequestTimeout")?,
             base,
+            error_streams: GilCell::default(),
             scripts: GilCell::default(),
             templates: GilCell::default(),
             known: GilCell::default(),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use wsgi_core::abi::{Level, Sent};
 
 use super::environ;
-use super::errors::Log;
+use super::errors::ErrorStream;
 use super::exchange::{Exchange, LogRecord, Lossy, Outcome};
 use super::failure::{Place, report};
 use super::file_wrapper::rest_of_file;
@@ -157,35 +157,38 @@ impl<'py> Run<'_, 'py> {
     }
 
     fn call(&mut self, application: &Object<'py>) -> Last {
-        let object = self
-            .record
-            .response
-            .instance(self.py, Response::new(Arc::clone(self.live)));
-        let object = match object {
-            Ok(object) => object,
+        let (py, record) = (self.py, self.record);
+        let errors = match ErrorStream::lend(py, record, self.live) {
+            Ok(errors) => errors,
             Err(error) => return self.failed(None, error),
         };
-        let Some(response) = self.record.response.inside(&object) else {
+        let response = Response::new(Arc::clone(self.live), Arc::clone(&record.names));
+        let last = match record.response.instance(py, response) {
+            Ok(object) => self.call_with(application, errors.object(py), &object),
+            Err(error) => self.failed(None, error),
+        };
+        errors.give_back(py, record);
+        last
+    }
+
+    fn call_with(&mut self, application: &Object<'py>, errors: &Object<'py>, object: &Object<'py>) -> Last {
+        let Some(response) = self.record.response.inside(object) else {
             return Last::Done(Outcome::Refused(500));
         };
-        let iterable = self.arguments(&object).and_then(|[environ, start_response]| {
+        let result = self.environ(errors).and_then(|environ| {
+            let start_response = object.attribute(self.record.names.start_response.get(self.py))?;
             application.call(&[&environ, &start_response])
-            // Both are given up here: what the application did not keep is gone before its result is looked at.
         });
-        match iterable {
+        // What the application did not keep of its arguments is gone by now.
+        match result {
             Ok(iterable) => self.reply(response, iterable),
             Err(error) => self.failed(Some(response), error),
         }
     }
 
-    fn arguments(&self, response: &Object<'py>) -> Result<'py, [Object<'py>; 2]> {
-        let (py, record) = (self.py, self.record);
-        let input = record.input.instance(py, Input::new(Arc::clone(self.live)))?;
-        let log = record.log.instance(py, Log::of_request(Arc::clone(self.live)))?;
-        let errors = record.functions.text_stream.get(py).call(&[&log])?;
-        let environ = environ::build(py, record, self.request, &input, &errors)?;
-        let start_response = response.attribute(record.names.start_response.get(py))?;
-        Ok([environ, start_response])
+    fn environ(&self, errors: &Object<'py>) -> Result<'py, Object<'py>> {
+        let input = self.record.input.instance(self.py, Input::new(Arc::clone(self.live)))?;
+        environ::build(self.py, self.record, self.request, &input, errors)
     }
 
     /// Passes on what the application returned, and closes it.

@@ -10,6 +10,7 @@ use wsgi_core::{header, status};
 use super::exchange::LogRecord;
 use super::file_wrapper::Rest;
 use super::live::Live;
+use super::record::Names;
 use crate::python::{Class, Error, GilCell, Kind, Members, Object, Python, Result};
 
 /// Status and headers, checked and as bytes.
@@ -91,6 +92,7 @@ impl Head {
 /// What `start_response` is a method of: the reply so far.
 pub struct Response {
     live: Arc<Live>,
+    names: Arc<Names>,
     progress: GilCell<Progress>,
 }
 
@@ -126,9 +128,10 @@ impl<'py> From<Error<'py>> for Stop<'py> {
 
 impl Response {
     /// The reply of this request.
-    pub fn new(live: Arc<Live>) -> Response {
+    pub fn new(live: Arc<Live>, names: Arc<Names>) -> Response {
         Response {
             live,
+            names,
             progress: GilCell::default(),
         }
     }
@@ -347,7 +350,7 @@ fn start_response<'py>(this: &Response, me: &Object<'py>, arguments: &[Object<'p
     if this.live.try_with(|_| ()).is_none() && py.detach(|| this.live.with(|_| ())).is_none() {
         return Err(expired(py));
     }
-    let write = me.attribute(&py.interned("write")?)?;
+    let write = me.attribute(this.names.write.get(py))?;
     // The old head, if any, holds no Python objects: nothing runs when it drops.
     this.progress.with(py, |progress| progress.head = Some(head));
     Ok(write)

@@ -100,6 +100,16 @@ impl<'py> Object<'py> {
         Kept(raw)
     }
 
+    /// How many references to the object there are.
+    pub fn reference_count(&self) -> u32 {
+        // SAFETY: alive. The count's field is part of the stable ABI; since 3.12 it has 32 bits, and the upper half of
+        // the old field serves other purposes.
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "see above")]
+        unsafe {
+            ffi::Py_REFCNT(self.raw()) as u32
+        }
+    }
+
     /// `self is None`
     pub fn is_none(&self) -> bool {
         // SAFETY: `Py_None` always exists.
