@@ -1,5 +1,8 @@
 //! `wsgictl` on a real httpd, with the module that `script/build` has left in `target/dist`.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking; clippy knows only #[test] functions as tests")]
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; clippy knows only #[test] functions as tests"
+)]
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
