@@ -11,7 +11,7 @@ use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
 use crate::adapter::{Record, Request, Server, run, text_of_error};
 use crate::api::{self, Settings};
 use crate::gate::Gate;
-use crate::python::{Interpreter, Visit, active_visits, close_doors};
+use crate::python::{Interpreter, Visit, abandon, active_visits, close_doors, own_states};
 
 /// Python, started.
 pub struct Host {
@@ -20,6 +20,8 @@ pub struct Host {
     main: Arc<Group>,
     groups: Mutex<Vec<Arc<Group>>>,
     creating: Gate,
+    /// Python's number of the thread that started it.
+    main_thread: i64,
 }
 
 /// An application group: an interpreter and what the adapter keeps for it.
@@ -39,20 +41,30 @@ impl Host {
         settings: Settings,
     ) -> Option<Host> {
         let server = Arc::new(server);
-        let group = group(main, b"", &server, &settings).and_then(|main| {
-            main.interpreter.attach(|py| {
-                api::correct_environment(py, &main.record, environment).map_err(|error| text_of_error(error, py))
-            })?;
-            Ok(Arc::new(main))
+        let record = main.attach(|py| {
+            api::install(py, Arc::clone(&server), &settings, "", 0)
+                .and_then(|(record, main_thread)| {
+                    api::correct_environment(py, &record, environment)?;
+                    Ok((record, main_thread))
+                })
+                .map_err(|error| text_of_error(error, py))
         });
-        match group {
-            Ok(main) => Some(Host {
-                groups: Mutex::new(vec![Arc::clone(&main)]),
-                main,
-                server,
-                settings,
-                creating: Gate::default(),
-            }),
+        match record {
+            Ok((record, main_thread)) => {
+                let main = Arc::new(Group {
+                    name: Box::default(),
+                    interpreter: main,
+                    record,
+                });
+                Some(Host {
+                    groups: Mutex::new(vec![Arc::clone(&main)]),
+                    main,
+                    server,
+                    settings,
+                    creating: Gate::default(),
+                    main_thread,
+                })
+            }
             Err(reason) => {
                 let text = format!("WSGI0301: Python started but cannot be used: {reason}");
                 server.log.log(Level::Critical, text.as_bytes());
@@ -86,13 +98,22 @@ impl Host {
             return;
         }
         let deadline = Instant::now() + patience;
-        while active_visits() > 0 && Instant::now() < deadline {
-            thread::sleep(Duration::from_millis(2));
+        let gone = |busy: fn() -> usize| {
+            while busy() > 0 && Instant::now() < deadline {
+                thread::sleep(Duration::from_millis(2));
+            }
+            busy() == 0
+        };
+        if !gone(active_visits) {
+            return self.abandon(patience);
         }
-        if active_visits() > 0 {
-            self.abandon(patience);
-        } else {
+        for group in self.groups().iter() {
+            group.interpreter.adopt();
+        }
+        if gone(own_states) {
             self.end();
+        } else {
+            self.abandon(patience);
         }
     }
 
@@ -105,18 +126,15 @@ impl Host {
         let mut clean = true;
         for group in groups.into_inner().unwrap_or_else(PoisonError::into_inner) {
             if !Arc::ptr_eq(&group, &main) {
-                clean &= end_group(group, |sub| {
-                    // SAFETY: nobody is inside and the doors are closed; the threads that used it have deleted their
-                    // states or ended; `end` of its record has said that Python left no threads of its own.
+                clean &= end_group(group, true, |sub| {
+                    // SAFETY: nobody is inside and the doors are closed; no thread has a state of its own left, and
+                    // Python has said that it left no threads of its own.
                     unsafe { sub.end(&main.interpreter) }
                 });
             }
         }
-        clean = clean
-            && end_group(main, |main| {
-                // SAFETY: as above, and all sub-interpreters have ended.
-                unsafe { main.finalize() }
-            });
+        // SAFETY: as above, and all sub-interpreters have ended.
+        clean = end_group(main, clean, |main| unsafe { main.finalize() });
         if !clean {
             let text = "WSGI0303: threads of the application still run at the end of the process; exit handlers have \
                         run, Python is not finalised";
@@ -128,10 +146,13 @@ impl Host {
     /// stuck as well.
     fn abandon(self, patience: Duration) {
         let text = format!(
-            "WSGI0302: {} requests still run at the end of the process; Python is not finalised",
-            active_visits()
+            "WSGI0302: the process ends with {} requests running and {} thread states left; exit handlers run, but \
+             Python is not finalised",
+            active_visits(),
+            own_states()
         );
         self.server.log.log(Level::Warning, text.as_bytes());
+        abandon();
         let (done, wait) = mpsc::channel();
         let groups = self.groups().clone();
         std::mem::forget(self);
@@ -164,9 +185,21 @@ impl Host {
             );
             (Level::Error, text)
         };
-        let interpreter = self.main.interpreter.create().ok_or_else(|| failed("Python refused"))?;
-        let group = group(interpreter, name, &self.server, &self.settings).map_err(|reason| failed(&reason))?;
-        let group = Arc::new(group);
+        let text = String::from_utf8_lossy(name);
+        let (interpreter, record) = self
+            .main
+            .interpreter
+            .create(|py| {
+                api::install(py, Arc::clone(&self.server), &self.settings, &text, self.main_thread)
+                    .map_err(|error| text_of_error(error, py))
+            })
+            .ok_or_else(|| failed("Python refused"))?;
+        let (record, _) = record.map_err(|reason| failed(&reason))?;
+        let group = Arc::new(Group {
+            name: name.into(),
+            interpreter,
+            record,
+        });
         self.groups().push(Arc::clone(&group));
         Ok(group)
     }
@@ -176,30 +209,20 @@ impl Host {
     }
 }
 
-fn group(interpreter: Interpreter, name: &[u8], server: &Arc<Server>, settings: &Settings) -> Result<Group, String> {
-    let text = String::from_utf8_lossy(name).into_owned();
-    let record = interpreter
-        .attach(|py| api::install(py, Arc::clone(server), settings, &text).map_err(|error| text_of_error(error, py)))?;
-    Ok(Group {
-        name: name.into(),
-        interpreter,
-        record,
-    })
-}
-
-/// Ends one interpreter with `end`; false when threads of its own keep it from ending.
-fn end_group(group: Arc<Group>, end: impl FnOnce(Interpreter)) -> bool {
-    let left = group.interpreter.attach(|py| {
-        let left = group.record.end(py);
-        if left > 0 {
+/// Ends one interpreter with `end`. If it must not be ended, or threads of its own keep it from that, then only its exit
+/// handlers run, and this returns false.
+fn end_group(group: Arc<Group>, may_end: bool, end: impl FnOnce(Interpreter)) -> bool {
+    let may_end = group.interpreter.attach(|py| {
+        let may_end = group.record.end(py) == 0 && may_end;
+        if !may_end {
             group.record.run_exit_handlers(py);
         }
-        left
+        may_end
     });
     match Arc::into_inner(group) {
         Some(Group {
             interpreter, record, ..
-        }) if left == 0 => {
+        }) if may_end => {
             interpreter.attach(|_py| drop(record));
             end(interpreter);
             true

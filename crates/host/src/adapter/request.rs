@@ -15,7 +15,7 @@ use super::record::Record;
 use super::response::{Head, Response, Stop, cut, not_bytes};
 use super::script::{self, Loaded};
 use crate::fence::fence;
-use crate::python::{Error, Interpreter, Object, Python, Result};
+use crate::python::{Error, Interpreter, Kind, Object, Python, Result};
 
 /// Bodies up to this size are copied, so that all of Python's objects are gone before the reply is sent and the GIL is
 /// taken once only. Copying so much costs less than taking the GIL again.
@@ -193,10 +193,11 @@ impl<'py> Run<'_, 'py> {
 
     /// Passes on what the application returned, and closes it.
     fn reply(&mut self, response: &Response, iterable: Object<'py>) -> Last {
-        if iterable.is_plain_sequence() && !response.has_begun(self.py) {
-            if let Some(blocks) = plain_blocks(&iterable) {
-                return self.reply_at_once(response, &blocks);
-            }
+        if iterable.is_plain_sequence()
+            && !response.has_begun(self.py)
+            && let Some(blocks) = plain_blocks(&iterable)
+        {
+            return self.reply_at_once(response, &blocks);
         }
         let result = self.transmit(response, &iterable);
         let last = match result {
@@ -245,7 +246,7 @@ impl<'py> Run<'_, 'py> {
             let owed = response.finish_with_file(py, rest, self.request.header_only)?;
             return Ok(self.outcome(owed));
         }
-        let iterator = iterable.iterator()?;
+        let iterator = iterable.iterator().map_err(|error| not_iterable(iterable, error))?;
         while let Some(item) = iterator.next_item()? {
             match item.as_bytes() {
                 None => return Err(Stop::Error(not_bytes(&item))),
@@ -295,6 +296,20 @@ impl<'py> Run<'_, 'py> {
         self.notes.extend(records);
         status
     }
+}
+
+/// The exception for a result that cannot be iterated; `error` if that is not what is wrong with it.
+fn not_iterable<'py>(result: &Object<'py>, error: Error<'py>) -> Error<'py> {
+    let py = result.py();
+    let name = py.text("__iter__");
+    if !error.is(Kind::Type) || !matches!(name.and_then(|name| result.attribute_if_any(&name)), Ok(None)) {
+        return error;
+    }
+    let message = format!(
+        "the application must return an iterable of bytes, not {} (PEP 3333, \"Specification Details\")",
+        result.type_name()
+    );
+    Error::new(py, Kind::Type, &message)
 }
 
 /// The items of a list or tuple if each is a `bytes`.

@@ -4,13 +4,14 @@ import io
 import os
 import stat
 import sys
+import threading
 from types import ModuleType
 
 _HERE = sys._getframe().f_code.co_filename
 
 
-def prepare(stdout, stderr, path, mod_wsgi, apache):
-    """Set up `sys` and the modules of a new interpreter."""
+def prepare(stdout, stderr, path, mod_wsgi, apache, main_thread):
+    """Set up `sys` and the modules of a new interpreter, and return the number of the process's main thread."""
     sys.argv = ["mod_wsgi"]
     sys.stdout = text_stream(stdout)
     sys.stderr = text_stream(stderr)
@@ -25,6 +26,19 @@ def prepare(stdout, stderr, path, mod_wsgi, apache):
         added = [entry for entry in sys.path if entry not in before]
         given = [entry for entry in path if entry in before]
         sys.path[:] = added + given + [entry for entry in before if entry not in given]
+    if main_thread:
+        _set_main_thread(main_thread)
+    return threading.get_ident()
+
+
+def _set_main_thread(number):
+    # A sub-interpreter is made by the request thread that needs it first. Up to 3.12, `threading` takes that one for the
+    # main thread, since it imports the module; but requests do not run in the main thread.
+    main = threading.main_thread()
+    if main.ident != number:
+        threading._active.pop(main.ident, None)
+        main._ident = number
+        threading._active[number] = main
 
 
 def correct_environment(name, value):
@@ -92,9 +106,9 @@ def end():
     """Wait for the threads of this interpreter that want to be waited for, and return how many are left."""
     import _thread
 
-    threading = sys.modules.get("threading")
-    if threading is not None:
-        threading._shutdown()
+    threading._shutdown()
+    # Python calls it again when it ends the interpreter, and 3.12 does not bear that.
+    threading._shutdown = lambda: None
     return _thread._count()
 
 

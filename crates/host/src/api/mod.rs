@@ -40,13 +40,15 @@ pub struct Settings {
     pub threads_per_process: u32,
 }
 
-/// Prepares the interpreter that the thread is attached to: its `sys`, the two modules, its record.
+/// Prepares the interpreter that the thread is attached to: its `sys`, the two modules, its record. `main_thread` is the
+/// number of the process's main thread, as the preparation of the main interpreter returned it; 0 for that one.
 pub fn install<'py>(
     py: Python<'py>,
     server: Arc<Server>,
     settings: &Settings,
     application_group: &str,
-) -> Result<'py, Record> {
+    main_thread: i64,
+) -> Result<'py, (Record, i64)> {
     let functions = py.execute(HOST, c"_mod_wsgi_host")?;
     let mod_wsgi = py.execute(MOD_WSGI, c"mod_wsgi")?;
     let record = Record::new(py, server, application_group, &functions, &mod_wsgi)?;
@@ -84,8 +86,8 @@ pub fn install<'py>(
     let stdout = record.process_log(py, Stream::Stdout)?;
     let stderr = record.process_log(py, Stream::Stderr)?;
     let prepare = functions.attribute(&py.text("prepare")?)?;
-    prepare.call(&[&stdout, &stderr, &entries, &mod_wsgi, &apache])?;
-    Ok(record)
+    let main_thread = prepare.call(&[&stdout, &stderr, &entries, &mod_wsgi, &apache, &py.int(main_thread)?])?;
+    Ok((record, main_thread.as_int().unwrap_or(0)))
 }
 
 /// Corrects `os.environ`, which Python filled while it started.

@@ -12,8 +12,13 @@ use super::{Python, attached, thread};
 static NUMBERS: AtomicUsize = AtomicUsize::new(0);
 
 /// A running interpreter.
+///
+/// # Invariants
+/// Its first thread state, the keeper, lives as long as it does: 3.12 cannot make a new one in an interpreter that has
+/// none left. Between its preparation and its end no thread uses the keeper.
 pub struct Interpreter {
     raw: NonNull<ffi::PyInterpreterState>,
+    keeper: NonNull<ffi::PyThreadState>,
     number: usize,
 }
 
@@ -27,33 +32,39 @@ impl Interpreter {
     /// afterwards. CPython reads its settings from the environment and ends the process when it cannot start.
     pub fn start() -> Interpreter {
         // SAFETY: called once in a process that has no other Python; afterwards this thread is attached to the main
-        // interpreter, until it saves its state.
-        unsafe {
+        // interpreter, with the state that it keeps using.
+        let main = unsafe {
             ffi::Py_InitializeEx(0);
-            let main = Interpreter::current();
-            let state = ffi::PyEval_SaveThread();
-            thread::remember(&main, state, false);
-            main
-        }
+            Interpreter::current()
+        };
+        main.adopt();
+        main
     }
 
-    /// Makes a sub-interpreter, which shares the GIL with `self`, the main one. `None` when CPython cannot.
-    pub fn create(&self) -> Option<Interpreter> {
+    /// Makes a sub-interpreter, which shares the GIL with `self`, the main one, and prepares it by `prepare`, attached
+    /// with its keeper. `None` when CPython cannot.
+    pub fn create<R>(&self, prepare: impl for<'py> FnOnce(Python<'py>) -> R) -> Option<(Interpreter, R)> {
         let own = thread::state(self);
         // SAFETY: this thread's own state; Py_NewInterpreter makes its new state current, or leaves the old one so.
-        unsafe {
+        let new = unsafe {
             ffi::PyEval_RestoreThread(own);
-            let state = ffi::Py_NewInterpreter();
-            if state.is_null() {
+            if ffi::Py_NewInterpreter().is_null() {
                 ffi::PyErr_Clear();
                 ffi::PyEval_SaveThread();
                 return None;
             }
-            let new = Interpreter::current();
-            ffi::PyEval_SaveThread();
-            thread::remember(&new, state, true);
-            Some(new)
-        }
+            Interpreter::current()
+        };
+        new.adopt();
+        let result = new.attach(prepare);
+        thread::forget(&new);
+        Some((new, result))
+    }
+
+    /// Makes the keeper the calling thread's state, for preparing or ending the interpreter.
+    pub fn adopt(&self) {
+        thread::leave(self);
+        thread::remember(self, self.keeper.as_ptr(), false);
     }
 
     /// Runs `work` attached to this interpreter, in the calling thread.
@@ -68,18 +79,18 @@ impl Interpreter {
         thread::state(self);
     }
 
-    /// Ends a sub-interpreter.
+    /// Ends a sub-interpreter, in the thread that has adopted it.
     ///
     /// # Safety
     /// No other thread has a state in it or will use it again, and no object of it is used any more.
     pub unsafe fn end(self, main: &Interpreter) {
-        let state = thread::state(&self);
+        let keeper = self.keeper.as_ptr();
         thread::forget(&self);
         let main_state = thread::state(main);
-        // SAFETY: this thread's state becomes current and is, by the caller's promise, the last of its interpreter.
+        // SAFETY: the keeper becomes current and is, by the caller's promise, the last state of its interpreter.
         unsafe {
-            ffi::PyEval_RestoreThread(state);
-            ffi::Py_EndInterpreter(state);
+            ffi::PyEval_RestoreThread(keeper);
+            ffi::Py_EndInterpreter(keeper);
             if keeps_lock_after_end() {
                 ffi::PyThreadState_Swap(main_state);
                 ffi::PyEval_SaveThread();
@@ -107,13 +118,16 @@ impl Interpreter {
         self.number
     }
 
+    /// The interpreter whose first thread state is current. Detaches.
+    ///
     /// # Safety
-    /// The thread is attached.
+    /// The thread is attached with the first thread state of an interpreter.
     unsafe fn current() -> Interpreter {
-        // SAFETY: the caller's promise; never NULL then.
-        let raw = unsafe { ffi::PyInterpreterState_Get() };
+        // SAFETY: the caller's promise; neither is NULL then.
+        let (raw, keeper) = unsafe { (ffi::PyInterpreterState_Get(), ffi::PyEval_SaveThread()) };
         Interpreter {
             raw: NonNull::new(raw).expect("an attached thread has an interpreter"),
+            keeper: NonNull::new(keeper).expect("an attached thread has a state"),
             number: NUMBERS.fetch_add(1, Ordering::Relaxed),
         }
     }

@@ -22,4 +22,4 @@ pub use class::{Class, Members, Type};
 pub use error::{Error, Kind, Result};
 pub use interpreter::Interpreter;
 pub use object::{Kept, Object};
-pub use thread::{Visit, active_visits, close_doors, thread_number};
+pub use thread::{Visit, abandon, active_visits, close_doors, own_states, thread_number};

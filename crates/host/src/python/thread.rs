@@ -11,8 +11,12 @@ use super::interpreter::Interpreter;
 
 /// Set when Python starts to end: from then on no thread gets in.
 static CLOSED: AtomicBool = AtomicBool::new(false);
+/// Set when Python is given up with threads stuck in it: from then on states are left as they are.
+static ABANDONED: AtomicBool = AtomicBool::new(false);
 /// Threads inside.
 static VISITS: AtomicUsize = AtomicUsize::new(0);
+/// Thread states that threads have made for themselves and not deleted yet.
+static OWN_STATES: AtomicUsize = AtomicUsize::new(0);
 /// The last number given to a thread.
 static NUMBERS: AtomicI64 = AtomicI64::new(0);
 
@@ -55,9 +59,19 @@ pub fn close_doors() -> bool {
     !CLOSED.swap(true, Ordering::SeqCst)
 }
 
+/// Gives Python up: threads that end do not tidy up after themselves any more.
+pub fn abandon() {
+    ABANDONED.store(true, Ordering::SeqCst);
+}
+
 /// Threads that are still inside.
 pub fn active_visits() -> usize {
     VISITS.load(Ordering::SeqCst)
+}
+
+/// Thread states that threads have made for themselves. A thread deletes its own when it ends.
+pub fn own_states() -> usize {
+    OWN_STATES.load(Ordering::SeqCst)
 }
 
 /// The number of this thread among those that asked, from 1.
@@ -71,7 +85,7 @@ pub fn thread_number() -> i64 {
 struct State {
     interpreter: usize,
     raw: *mut ffi::PyThreadState,
-    /// False for the first state of the main interpreter, which ends with Python itself.
+    /// False for an interpreter's keeper, which ends with the interpreter.
     ours: bool,
 }
 
@@ -79,9 +93,10 @@ struct States(RefCell<Vec<State>>);
 
 impl Drop for States {
     fn drop(&mut self) {
-        // The thread ends. After Python's end its states are gone; and if Python cannot be entered any more, leaving
-        // them is the only safe thing.
-        let Some(_visit) = Visit::begin() else { return };
+        // The thread ends. Python is not finalised while a thread has states of its own; but it may be stuck for good.
+        if ABANDONED.load(Ordering::SeqCst) {
+            return;
+        }
         // The main interpreter's state was made first and goes last: up to 3.11 it is the one that
         // PyGILState_Ensure finds.
         while let Some(state) = self.0.get_mut().pop() {
@@ -99,6 +114,7 @@ pub(super) fn state(interpreter: &Interpreter) -> *mut ffi::PyThreadState {
         // SAFETY: the interpreter lives as long as its handle; needs no GIL.
         let raw = unsafe { ffi::PyThreadState_New(interpreter.raw()) };
         assert!(!raw.is_null(), "no memory for a thread state");
+        OWN_STATES.fetch_add(1, Ordering::SeqCst);
         remember(interpreter, raw, true);
         raw
     })
@@ -115,7 +131,22 @@ pub(super) fn remember(interpreter: &Interpreter, raw: *mut ffi::PyThreadState, 
     });
 }
 
-/// Forgets the calling thread's state in `interpreter`, which is about to be deleted with it.
+/// Deletes the calling thread's state in `interpreter`, if it has one of its own.
+pub(super) fn leave(interpreter: &Interpreter) {
+    let state = STATES.with(|states| {
+        let mut states = states.0.borrow_mut();
+        let index = states
+            .iter()
+            .position(|state| state.interpreter == interpreter.number())?;
+        Some(states.remove(index))
+    });
+    if let Some(State { raw, ours: true, .. }) = state {
+        // SAFETY: this thread's own state, current nowhere, forgotten.
+        unsafe { delete(raw) }
+    }
+}
+
+/// Forgets the calling thread's state in `interpreter`.
 pub(super) fn forget(interpreter: &Interpreter) {
     STATES.with(|states| {
         states
@@ -142,4 +173,5 @@ unsafe fn delete(raw: *mut ffi::PyThreadState) {
         attached::attach(raw, |_py| ffi::PyThreadState_Clear(raw));
         ffi::PyThreadState_Delete(raw);
     }
+    OWN_STATES.fetch_sub(1, Ordering::SeqCst);
 }
