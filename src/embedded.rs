@@ -75,7 +75,7 @@ pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer 
         return Answer::Status(500);
     };
     let environ = Environ::of(request, target);
-    let mut exchange = Exchange::new(request, body, target.sendfile);
+    let mut exchange = Exchange::new(request, body, target.files);
     let outcome = embedded.host.run(
         &abi::Request {
             variables: environ.variables.as_ptr(),

@@ -11,7 +11,7 @@ use crate::environ::collapsed;
 use crate::httpd::body::Body;
 use crate::httpd::log;
 use crate::httpd::module::Answer;
-use crate::httpd::reply::Sendfile;
+use crate::httpd::reply::Files;
 use crate::httpd::request::{FileKind, Request};
 use crate::module::Wsgi;
 
@@ -36,8 +36,8 @@ pub struct Target<'r> {
     pub reloading: bool,
     /// How HEAD is shown.
     pub map_head: MapHead,
-    /// How files are sent.
-    pub sendfile: Sendfile,
+    /// How files are read.
+    pub files: Files,
 }
 
 /// The handler hook.
@@ -115,7 +115,10 @@ impl<'r> Target<'r> {
                 .unwrap_or(false),
             reloading: config.script_reloading.unwrap_or(true),
             map_head: config.map_head.unwrap_or(MapHead::Auto),
-            sendfile: Sendfile(config.enable_sendfile.unwrap_or(false)),
+            files: Files {
+                sendfile: config.enable_sendfile.unwrap_or(false),
+                mmap: true,
+            },
         }
     }
 }

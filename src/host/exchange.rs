@@ -1,6 +1,7 @@
 //! What the host may do with a request: the module's side of `wsgi_core::abi::ExchangeTable`.
 
 use std::ffi::{c_int, c_void};
+use std::os::fd::BorrowedFd;
 use std::slice;
 
 use wsgi_core::abi::{Bytes, ExchangeTable, Level, Sent, Variable, WRITE_END};
@@ -8,7 +9,7 @@ use wsgi_core::abi::{Bytes, ExchangeTable, Level, Sent, Variable, WRITE_END};
 use crate::httpd::body::{Body, BodyError};
 use crate::httpd::fence::fence;
 use crate::httpd::log;
-use crate::httpd::reply::{Reply, Sendfile};
+use crate::httpd::reply::{Files, Piece, Reply};
 use crate::httpd::request::Request;
 use crate::module::Wsgi;
 
@@ -18,7 +19,6 @@ pub struct Exchange<'r> {
     body: Body<'r>,
     /// The reply.
     pub reply: Reply<'r>,
-    sendfile: Sendfile,
     error: Option<BodyError>,
     /// An output filter answered in the application's place.
     pub failed: bool,
@@ -26,12 +26,11 @@ pub struct Exchange<'r> {
 
 impl<'r> Exchange<'r> {
     /// The exchange of a request of which nothing was read and to which nothing was sent.
-    pub fn new(request: Request<'r>, body: Body<'r>, sendfile: Sendfile) -> Exchange<'r> {
+    pub fn new(request: Request<'r>, body: Body<'r>, files: Files) -> Exchange<'r> {
         Exchange {
             request,
             body,
-            reply: Reply::new(request),
-            sendfile,
+            reply: Reply::new(request, files),
             error: None,
             failed: false,
         }
@@ -152,8 +151,8 @@ unsafe extern "C" fn write(context: *mut c_void, pieces: *const Bytes, pieces_le
     // SAFETY: the host's promise.
     unsafe {
         guarded(context, Sent::ClientGone as c_int, |exchange| {
-            let pieces = list(pieces, pieces_len).iter().map(|piece| bytes(*piece));
-            let sent = exchange.reply.write(pieces, flags & WRITE_END != 0);
+            let pieces = list(pieces, pieces_len).iter().map(|piece| Piece::Bytes(bytes(*piece)));
+            let sent = exchange.reply.send(pieces, flags & WRITE_END != 0);
             exchange.sent(sent)
         })
     }
@@ -165,8 +164,16 @@ unsafe extern "C" fn file(context: *mut c_void, fd: c_int, offset: i64, len: u64
     // SAFETY: the host's promise.
     unsafe {
         guarded(context, Sent::ClientGone as c_int, |exchange| {
-            let len = i64::try_from(len).unwrap_or(i64::MAX);
-            let sent = exchange.reply.file(fd, offset, len, exchange.sendfile);
+            // The application may close its own descriptor before the last byte is with the client.
+            let Ok(file) = BorrowedFd::borrow_raw(fd).try_clone_to_owned() else {
+                return exchange.sent(Sent::Failed);
+            };
+            let piece = Piece::File {
+                file,
+                offset: u64::try_from(offset).unwrap_or(0),
+                length: len,
+            };
+            let sent = exchange.reply.send(std::iter::once(piece), true);
             exchange.sent(sent)
         })
     }

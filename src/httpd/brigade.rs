@@ -8,6 +8,9 @@ use std::ptr::{self, NonNull};
 use super::ffi;
 use super::request::Request;
 
+/// How much of a file is read at a time where it is neither mapped nor sent by sendfile.
+const FILE_PIECE: usize = 64 * 1024;
+
 /// A brigade of a request's. What it holds was made by this module or handed over by an input filter.
 pub struct Brigade<'r> {
     raw: NonNull<ffi::apr_bucket_brigade>,
@@ -146,9 +149,18 @@ impl<'r> Brigade<'r> {
 
     /// # Safety
     /// `file` lives as long as the request's pool.
-    pub(super) unsafe fn push_file(&self, file: *mut ffi::apr_file_t, offset: i64, len: i64) {
-        // SAFETY: the caller's promise; the call splits the range into buckets as large as APR allows.
-        unsafe { ffi::apr_brigade_insert_file(self.as_ptr(), file, offset, len, self.request.fields().pool) };
+    pub(super) unsafe fn push_file(&self, file: *mut ffi::apr_file_t, offset: u64, length: u64, mmap: bool) {
+        let offset = ffi::apr_off_t::try_from(offset).unwrap_or(ffi::apr_off_t::MAX);
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        // SAFETY: the caller's promise; this request's pool and allocator.
+        let bucket = unsafe {
+            let (pool, list) = (self.request.fields().pool, (*self.as_ptr()).bucket_alloc);
+            let bucket = ffi::apr_bucket_file_create(file, offset, length, pool, list);
+            ffi::apr_bucket_file_enable_mmap(bucket, i32::from(mmap));
+            ffi::apr_bucket_file_set_buf_size(bucket, FILE_PIECE);
+            bucket
+        };
+        self.push(bucket);
     }
 
     fn push(&self, bucket: *mut ffi::apr_bucket) {

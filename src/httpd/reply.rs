@@ -1,6 +1,7 @@
 //! The reply: status, headers and body on their way to the output filters.
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, c_int};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 
 use wsgi_core::abi::Sent;
@@ -14,18 +15,43 @@ use super::request::Request;
 pub struct Reply<'r> {
     request: Request<'r>,
     brigade: Brigade<'r>,
+    files: Files,
 }
 
-/// How a file's bytes may go to the client.
+/// A part of the reply's body.
+pub enum Piece<'b> {
+    /// These bytes.
+    Bytes(&'b [u8]),
+    /// A range of a regular file.
+    File {
+        /// The file; closed when the reply is with the client.
+        file: OwnedFd,
+        /// Where the range begins.
+        offset: u64,
+        /// Its length.
+        length: u64,
+    },
+}
+
+/// How the bytes of files may be read. httpd's `EnableSendfile` and `EnableMMAP` can forbid what is allowed here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Sendfile(pub bool);
+pub struct Files {
+    /// By sendfile.
+    pub sendfile: bool,
+    /// Mapped into memory. Who cuts such a file short ends the process that reads it.
+    pub mmap: bool,
+}
+
+/// Largest range that one bucket holds, as in APR's own `apr_brigade_insert_file`.
+const MAX_FILE_BUCKET: u64 = 1 << 30;
 
 impl<'r> Reply<'r> {
     /// A reply of which nothing was sent.
-    pub fn new(request: Request<'r>) -> Reply<'r> {
+    pub fn new(request: Request<'r>, files: Files) -> Reply<'r> {
         Reply {
             request,
             brigade: Brigade::new(request),
+            files,
         }
     }
 
@@ -92,13 +118,17 @@ impl<'r> Reply<'r> {
     }
 
     /// Sends the pieces and flushes them; with `end` the reply is complete.
-    pub fn write<'b>(&mut self, pieces: impl Iterator<Item = &'b [u8]>, end: bool) -> Sent {
+    pub fn send<'b>(&mut self, pieces: impl Iterator<Item = Piece<'b>>, end: bool) -> Sent {
         // The flush comes before the end of the stream: what was yielded is on its way before anything else is done,
         // and the worker thread finds the client's next request already waiting.
         let mut any = false;
-        for piece in pieces.filter(|piece| !piece.is_empty()) {
-            // SAFETY: the pieces are borrowed for this whole call, which passes the brigade on.
-            unsafe { self.brigade.push_transient(piece) };
+        for piece in pieces {
+            match piece {
+                Piece::Bytes([]) | Piece::File { length: 0, .. } => continue,
+                // SAFETY: the bytes are borrowed for this whole call, which passes the brigade on.
+                Piece::Bytes(bytes) => unsafe { self.brigade.push_transient(bytes) },
+                Piece::File { file, offset, length } => self.push_file(file, offset, length),
+            }
             any = true;
         }
         if any {
@@ -110,39 +140,26 @@ impl<'r> Reply<'r> {
         self.pass()
     }
 
-    /// Sends a range of an open regular file and completes the reply.
-    pub fn file(&mut self, fd: c_int, offset: i64, len: i64, sendfile: Sendfile) -> Sent {
-        // The filters may keep the file until the last byte is with the client, the caller closes its own at will.
-        // SAFETY: plain system call on a descriptor number.
-        let own = unsafe { libc::fcntl(fd, libc::F_DUPFD_CLOEXEC, 3) };
-        if own < 0 {
-            return Sent::Failed;
-        }
-        let flags = if sendfile.0 && self.core_allows_sendfile() {
-            ffi::APR_SENDFILE_ENABLED
-        } else {
-            0
-        };
-        let mut descriptor = own;
+    /// The filters may keep the file until the last byte is with the client, so the request's pool closes it.
+    fn push_file(&self, file: OwnedFd, offset: u64, length: u64) {
+        let core = self.core();
+        let sendfile = self.files.sendfile && core.enable_sendfile() == ffi::ENABLE_SENDFILE_ON.unsigned_abs();
+        let mmap = self.files.mmap && core.enable_mmap() != ffi::ENABLE_MMAP_OFF.unsigned_abs();
+        let flags = ffi::APR_FOPEN_READ | if sendfile { ffi::APR_SENDFILE_ENABLED } else { 0 };
+        let mut descriptor = file.as_raw_fd();
+        let pool = self.pool();
+        pool.own(file);
         let mut file: *mut ffi::apr_file_t = ptr::null_mut();
-        // SAFETY: the pool runs the cleanup once, with the number that is nobody else's; `file` is set by the call and
-        // lives in the same pool.
-        unsafe {
-            let pool = self.request.fields().pool;
-            ffi::apr_pool_cleanup_register(
-                pool,
-                ptr::without_provenance_mut::<c_void>(own as usize),
-                Some(close_descriptor),
-                Some(ffi::apr_pool_cleanup_null),
-            );
-            ffi::apr_os_file_put(&raw mut file, &raw mut descriptor, flags | ffi::APR_FOPEN_READ, pool);
-            if len > 0 {
-                self.brigade.push_file(file, offset, len);
-            }
+        // SAFETY: the call makes a handle in the pool that now owns the descriptor.
+        unsafe { ffi::apr_os_file_put(&raw mut file, &raw mut descriptor, flags, pool.as_ptr()) };
+        let mut offset = offset;
+        let end = offset.saturating_add(length);
+        while offset < end {
+            let part = (end - offset).min(MAX_FILE_BUCKET);
+            // SAFETY: handle, descriptor and pool live until the bucket is gone.
+            unsafe { self.brigade.push_file(file, offset, part, mmap) };
+            offset += part;
         }
-        self.brigade.push_flush();
-        self.brigade.push_eos();
-        self.pass()
     }
 
     /// Ends a reply that cannot be completed so that the client can tell: the last chunk is withheld, the connection is
@@ -169,12 +186,9 @@ impl<'r> Reply<'r> {
         self.request.pool()
     }
 
-    fn core_allows_sendfile(&self) -> bool {
-        // SAFETY: httpd's core has such a configuration for every request.
-        let core = unsafe {
-            &*ffi::ap_get_core_module_config(self.request.fields().per_dir_config).cast::<ffi::core_dir_config>()
-        };
-        core.enable_sendfile() == ffi::ENABLE_SENDFILE_ON.unsigned_abs()
+    fn core(&self) -> &'r ffi::core_dir_config {
+        // SAFETY: httpd's core has such a configuration for every request, for as long as that lives.
+        unsafe { &*ffi::ap_get_core_module_config(self.request.fields().per_dir_config).cast() }
     }
 
     fn pass(&mut self) -> Sent {
@@ -214,13 +228,4 @@ unsafe fn reset_on_close(connection: *mut ffi::conn_rec) {
             size_of::<libc::linger>() as libc::socklen_t,
         );
     }
-}
-
-/// # Safety
-/// `descriptor` is the number of an open descriptor that only this cleanup closes.
-unsafe extern "C" fn close_descriptor(descriptor: *mut c_void) -> ffi::apr_status_t {
-    // Nothing here can panic, so there is no fence.
-    // SAFETY: the caller's promise.
-    unsafe { libc::close(descriptor.addr() as c_int) };
-    0
 }
