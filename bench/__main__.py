@@ -12,19 +12,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import instructions, load, report
-from bench.contender import CONTENDERS, PYTHON, SCRATCH, Contender, MissingError, peer_version
+from bench.contender import DIST, PEERS, PYTHON, SCRATCH, Contender, MissingError, ours, peer_version
 from bench.server import Server, ServerError, httpd_binary, memory
 from bench.workload import HELLO, WORKLOADS, Connection, ReplyError, Workload
 
 
 def arguments() -> argparse.Namespace:
-    names, loads = [one.name for one in CONTENDERS], [one.name for one in WORKLOADS]
+    names, loads = ["ours", *(one.name for one in PEERS)], [one.name for one in WORKLOADS]
     parser = argparse.ArgumentParser(
         prog="script/bench",
         description="CPU time per request of ours beside mod_wsgi, a C handler and a static file on the same httpd.",
     )
     parser.add_argument("--quick", action="store_true", help="3 rounds, one client for hello only; under two minutes")
     parser.add_argument("--only", metavar="NAMES", help=f"contenders, separated by commas: {', '.join(names)}")
+    parser.add_argument("--dist", type=Path, default=DIST, help="folder with another build of ours than target/dist")
     parser.add_argument("--workload", metavar="NAMES", help=f"workloads: {', '.join(loads)}")
     parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s")
     parser.add_argument("--rounds", type=int, help="rounds, each with all contenders in turn; default 5")
@@ -34,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--syscalls", action="store_true", help="count system calls per request instead")
     parser.add_argument("--json", type=Path, help="where to write all figures; default in target/bench")
     options = parser.parse_args()
-    options.contenders = _named(parser, CONTENDERS, options.only)
+    options.contenders = _named(parser, [ours(options.dist.resolve()), *PEERS], options.only)
     # Counting takes its time under valgrind: hello is what has a number to reach.
     counting = options.instructions or options.syscalls
     options.workloads = _named(parser, WORKLOADS, options.workload or ("hello" if counting else None))

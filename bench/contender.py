@@ -10,8 +10,7 @@ from bench.workload import Workload
 ROOT = Path(__file__).resolve().parent.parent
 SCRATCH = ROOT / "target" / "bench"
 PYTHON = "/usr/bin/python3"
-MODULE = ROOT / "target" / "dist" / "mod_wsgi.so"
-HOST = ROOT / "target" / "dist" / "mod_wsgi" / "wsgi_host.abi3.so"
+DIST = ROOT / "target" / "dist"
 PEER = SCRATCH / "peer"
 
 
@@ -41,11 +40,16 @@ def apxs(name: str) -> str:
     return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def _ours() -> str:
-    for file in (MODULE, HOST):
-        if not file.exists():
-            raise MissingError(f"{file} is missing: run script/build first, or leave ours out with --only")
-    return f'LoadModule wsgi_module "{MODULE}"\nWSGIPython {PYTHON}\nWSGIApplicationGroup %{{GLOBAL}}\n'
+def ours(dist: Path) -> Contender:
+    """What `script/build` left in that folder."""
+
+    def module() -> str:
+        for file in (dist / "mod_wsgi.so", dist / "mod_wsgi" / "wsgi_host.abi3.so"):
+            if not file.exists():
+                raise MissingError(f"{file} is missing: run script/build first, or leave ours out with --only")
+        return f'LoadModule wsgi_module "{dist}/mod_wsgi.so"\nWSGIPython {PYTHON}\nWSGIApplicationGroup %{{GLOBAL}}\n'
+
+    return Contender("ours", "ours", module, _wsgi_alias)
 
 
 def _peer() -> str:
@@ -99,8 +103,7 @@ def _file(workload: Workload, script: Path) -> str:
     return f'Alias {workload.path} "{file}"\n'
 
 
-CONTENDERS = [
-    Contender("ours", "ours", _ours, _wsgi_alias),
+PEERS = [
     Contender("peer", "mod_wsgi", _peer, _wsgi_alias),
     Contender("handler", "C handler", _handler, _alias, "SetHandler bench"),
     Contender("flushing", "C handler, flushing", _handler, _alias, "SetHandler bench-flush"),
