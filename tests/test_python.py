@@ -120,6 +120,7 @@ def test_no_shared_library(new_httpd):
         f"LIBDIR='{httpd.root}/fake/lib', LIBRARY='libpython3.11.a', MULTIARCH='')\n"
         "sysconfig.get_config_var = lambda name: fakes.get(name, real(name))\n"
         f"sys.base_prefix = sys.prefix = '{httpd.root}/fake'\n"
+        f"sys.executable = '{httpd.root}/fake/bin/python3'\n"
         'exec(sys.argv[1])" "$last";; esac\n'
         f'exec {pythons.DEFAULT} "$@"\n',
     )

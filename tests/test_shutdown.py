@@ -173,6 +173,7 @@ def test_daemon_threads(server, path, thread):
     assert server.stop() == 0
 
 
+@pytest.mark.differs("does not wait for it")
 @pytest.mark.parametrize("path", ["/main", "/sub"])
 def test_thread_is_joined(server, path):
     """A thread that is no daemon gets to its end, if it ends."""
@@ -189,7 +190,7 @@ def test_endless_thread(server, path):
     server.log.allow("AH00045|AH00046|thread")
 
 
-@pytest.mark.parametrize("name", ["stuck", "spinning"])
+@pytest.mark.parametrize("name", ["stuck", pytest.param("spinning", marks=pytest.mark.differs("hangs"))])
 def test_stuck_request(server, name):
     """Requests that never end are cut by a stop; nothing crashes, nothing is left."""
     with server.connect() as connection:
