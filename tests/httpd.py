@@ -83,6 +83,21 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+def processes(mark: str) -> list[int]:
+    """Every living process that was started with this value of `MARK` in its environment."""
+    wanted = f"{MARK}={mark}".encode()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+                found.append(int(entry.name))
+        except OSError:
+            continue
+    return found
+
+
 PROCESSES = {
     "event": "StartServers 1\nServerLimit 8\nThreadsPerChild {threads}\nMinSpareThreads 1\nMaxSpareThreads {workers}",
     "worker": "StartServers 1\nServerLimit 8\nThreadsPerChild {threads}\nMinSpareThreads 1\nMaxSpareThreads {workers}",
@@ -240,17 +255,7 @@ class Httpd:
 
     def pids(self) -> list[int]:
         """Every living process of this server, its parent included."""
-        mark = f"{MARK}={self.root}".encode()
-        found = []
-        for entry in Path("/proc").iterdir():
-            if not entry.name.isdigit():
-                continue
-            try:
-                if mark in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-            except OSError:
-                continue
-        return found
+        return processes(str(self.root))
 
     def children(self) -> list[int]:
         """The processes of this server without its parent."""
