@@ -12,6 +12,7 @@ pub mod group;
 pub mod header;
 pub mod python;
 pub mod status;
+pub mod supervision;
 pub mod wire;
 
 /// The mod_wsgi release whose behaviour and Python API this project offers; applications read it as `mod_wsgi.version`.
