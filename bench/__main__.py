@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s")
     parser.add_argument("--rounds", type=int, help="rounds, each with all contenders in turn; default 5")
     parser.add_argument("--seconds", type=int, default=1, help="length of one measurement, default %(default)s")
+    parser.add_argument("--tries", type=int, help="measurements until the machine is quiet; default 3, 1 if quick")
     parser.add_argument("--pause", type=int, default=0, help="ms that a client waits before each request, default 0")
     parser.add_argument("--instructions", action="store_true", help="count user instructions per request instead")
     parser.add_argument("--syscalls", action="store_true", help="count system calls per request instead")
@@ -44,8 +45,9 @@ def arguments() -> argparse.Namespace:
     except ValueError:
         parser.error(f"--clients {options.clients}: numbers separated by commas")
     options.rounds = options.rounds or (3 if options.quick else 5)
-    if min(options.rounds, options.seconds, *options.clients) < 1:
-        parser.error("--rounds, --seconds and --clients are at least 1")
+    options.tries = options.tries or (1 if options.quick else 3)
+    if min(options.rounds, options.tries, options.seconds, *options.clients) < 1:
+        parser.error("--rounds, --tries, --seconds and --clients are at least 1")
     return options
 
 
@@ -120,7 +122,7 @@ def measure_cpu(results: report.Results, folder: Path, options: argparse.Namespa
                 shift = turn % len(servers)
                 for server in servers[shift:] + servers[:shift]:
                     if server.contender.answers(workload):
-                        sample = load.run(server, workload, clients, options.seconds, options.pause)
+                        sample = load.quietest(server, workload, clients, options.seconds, options.pause, options.tries)
                         results.add(workload, clients, server.contender, sample)
     finally:
         for server in servers:
@@ -135,7 +137,8 @@ def compare(folder: Path, options: argparse.Namespace) -> dict:
         measure_memory(results, folder, contender, 1 if options.quick else 3)
     print(report.cpu_table(results, cells, options.contenders), end="\n\n")
     print(report.side_table(results, cells, options.contenders), end="\n\n")
-    print(report.memory_table(results, options.contenders))
+    print(report.memory_table(results, options.contenders), end="\n\n")
+    print(f"other work took {results.others():.0%} of the processors' time (median)")
     return {
         "rounds": options.rounds,
         "seconds": options.seconds,

@@ -30,6 +30,10 @@ class Results:
             return None
         return median(a.cpu_us / b.cpu_us for a, b in zip(above, below, strict=True))
 
+    def others(self) -> float:
+        """The share of the machine that went elsewhere while we measured."""
+        return median(sample.others for samples in self.rounds.values() for sample in samples)
+
     def json(self) -> list[dict]:
         return [
             {"workload": workload, "clients": clients, "contender": contender, "rounds": [asdict(s) for s in samples]}
