@@ -59,7 +59,7 @@ pub struct Serve {
     #[arg(long, default_value_t = 8000, value_name = "N")]
     pub port: u16,
 
-    /// How httpd shares out the work
+    /// How httpd shares out the work [default: the first of these that it has]
     #[arg(long, value_enum)]
     pub mpm: Option<Mpm>,
 
@@ -67,7 +67,7 @@ pub struct Serve {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub processes: u16,
 
-    /// Requests at a time in each process; with the prefork MPM each of them is a process
+    /// Requests at a time in each process; with the prefork MPM each of them is a process of its own
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub threads: u16,
 

@@ -39,6 +39,9 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
     let installation = Installation::find(&options.parts)?;
     let mpm = installation.httpd.mpm(options.mpm)?;
     let address = address(&options.host, options.port)?;
+    // From here on a signal is an event: the private folder must not be left behind.
+    let (send, events) = channel();
+    signals(send.clone())?;
     let private = Private::new(installation.owner.as_ref())?;
 
     let (script, callable, watched) = match &application {
@@ -87,8 +90,6 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
     };
     let file = private.write("httpd.conf", &settings.text()?)?;
 
-    let (send, events) = channel();
-    signals(send.clone())?;
     if options.reload {
         let mut folders = python_path.clone();
         folders.push(watched);
@@ -129,6 +130,7 @@ fn attend(mut running: Running, events: &Receiver<Event>, banner: &str) -> Resul
                 let _ = out.write_all(banner.as_bytes()).and_then(|()| out.flush());
             }
             Event::Ready => {}
+            Event::Changed(_) | Event::Signal(SIGUSR1) if stopping => {}
             Event::Changed(file) => {
                 let _ = writeln!(io::stderr(), "wsgictl: {} has changed; starting anew", file.display());
                 running.restart();
