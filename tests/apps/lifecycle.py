@@ -72,19 +72,19 @@ def busy_daemon_thread(environ, start_response):
 
 
 def thread(environ, start_response):
-    """A thread that takes a while to end."""
+    """A thread that takes a while to end; threads made in a request are daemons unless they say otherwise."""
 
     def work():
         time.sleep(0.7)
         trace("thread")
 
-    threading.Thread(target=work).start()
+    threading.Thread(target=work, daemon=False).start()
     return answer(start_response)
 
 
 def endless_thread(environ, start_response):
     """A thread that is no daemon and never ends."""
-    threading.Thread(target=lambda: time.sleep(1000)).start()
+    threading.Thread(target=lambda: time.sleep(1000), daemon=False).start()
     return answer(start_response)
 
 
