@@ -85,6 +85,7 @@
 //! pair.
 
 pub mod body;
+pub mod control;
 pub mod field;
 pub mod frame;
 pub mod reply;

@@ -1,0 +1,183 @@
+//! Between the supervisor and a daemon.
+
+use std::time::Duration;
+
+use super::{bounded, fields, put_list, take_list};
+use crate::directive::NameValue;
+use crate::supervision::Reason;
+use crate::wire::field::put_short_text;
+use crate::wire::{Error, TooLarge};
+
+/// What a daemon's Python is given after `-c`; the path of the host follows as its one argument.
+///
+/// The current directory, which `-c` puts at the front of `sys.path`, goes first: nothing of the site's may be taken
+/// for the standard library's. `_imp` and `_frozen_importlib` are built in; the public way through `importlib.util`
+/// imports half a dozen modules and ends in the same call. The host is an extension module of one function.
+pub const LINE: &str = "import sys;sys.path[:1]==['']and sys.path.pop(0);import _imp,_frozen_importlib as f;\
+    s=f.ModuleSpec('wsgi_host',None,origin=sys.argv[1]);m=_imp.create_dynamic(s);_imp.exec_dynamic(m);\
+    m.wsgi_daemon_main()";
+
+/// What the supervisor says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ToDaemon {
+    /// What to be; the first message.
+    Settings(Settings),
+    /// Finish what you have, take nothing new, and end. Who is not done within that time is told to end at once
+    /// (SIGTERM); `None`: no limit.
+    Drain(Option<Duration>),
+}
+
+/// Everything that a daemon is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Generation of the group that it belongs to, for the log.
+    pub generation: u64,
+    /// Its number among the group's processes since the supervisor started, for the log.
+    pub process: u64,
+    /// Name of its group.
+    pub group: Vec<u8>,
+    /// The group's options as they were written ([`crate::daemon_options::DaemonOptions::from_written`]).
+    pub options: Vec<NameValue>,
+    /// What the server says of itself.
+    pub facts: Vec<NameValue>,
+    /// Scripts to load before it is READY, each with its application group.
+    pub preload: Vec<NameValue>,
+}
+
+const SETTINGS: u8 = 1;
+const DRAIN: u8 = 2;
+
+impl ToDaemon {
+    /// The message.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
+        let mut out = Vec::new();
+        match self {
+            ToDaemon::Settings(settings) => {
+                out.push(SETTINGS);
+                out.extend(settings.generation.to_le_bytes());
+                out.extend(settings.process.to_le_bytes());
+                put_short_text(&mut out, &settings.group, usize::MAX, "name of the process group is")?;
+                put_list(&mut out, &settings.options)?;
+                put_list(&mut out, &settings.facts)?;
+                put_list(&mut out, &settings.preload)?;
+            }
+            ToDaemon::Drain(limit) => {
+                out.push(DRAIN);
+                let millis = limit.map_or(u64::MAX, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
+                out.extend(millis.to_le_bytes());
+            }
+        }
+        bounded(out)
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode(message: &[u8]) -> Result<ToDaemon, Error> {
+        let mut fields = fields(message)?;
+        let decoded = match fields.u8()? {
+            SETTINGS => ToDaemon::Settings(Settings {
+                generation: fields.u64()?,
+                process: fields.u64()?,
+                group: fields.short_text(usize::MAX)?.to_vec(),
+                options: take_list(&mut fields)?,
+                facts: take_list(&mut fields)?,
+                preload: take_list(&mut fields)?,
+            }),
+            DRAIN => match fields.u64()? {
+                u64::MAX => ToDaemon::Drain(None),
+                millis => ToDaemon::Drain(Some(Duration::from_millis(millis))),
+            },
+            _ => return Err(Error::Invalid("unknown message from wsgid")),
+        };
+        fields.end()?;
+        Ok(decoded)
+    }
+}
+
+/// What a daemon says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FromDaemon {
+    /// It takes requests from now on.
+    Ready,
+    /// It should be replaced, and serves until then. Said once for each reason, for `ScriptReload` once for each
+    /// change.
+    Replace(Reason),
+    /// It takes no more requests, and ends when it has finished those that it has.
+    Exiting(Reason),
+}
+
+impl FromDaemon {
+    /// The message.
+    pub fn encode(self) -> [u8; 2] {
+        match self {
+            FromDaemon::Ready => [1, 0],
+            FromDaemon::Replace(reason) => [2, reason.number()],
+            FromDaemon::Exiting(reason) => [3, reason.number()],
+        }
+    }
+
+    /// Reads a message.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn decode(message: &[u8]) -> Result<FromDaemon, Error> {
+        let reason = |number| Reason::from_number(number).ok_or(Error::Invalid("unknown reason"));
+        match *message {
+            [1, 0] => Ok(FromDaemon::Ready),
+            [2, number] => reason(number).map(FromDaemon::Replace),
+            [3, number] => reason(number).map(FromDaemon::Exiting),
+            _ => Err(Error::Invalid("unknown message from a daemon")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn to_a_daemon() {
+        let pair = (b"threads".to_vec(), b"2".to_vec());
+        let settings = Settings {
+            generation: 3,
+            process: 12,
+            group: b"shop".to_vec(),
+            options: vec![pair.clone()],
+            facts: vec![pair.clone(), pair],
+            preload: Vec::new(),
+        };
+        for message in [
+            ToDaemon::Settings(settings),
+            ToDaemon::Drain(None),
+            ToDaemon::Drain(Some(Duration::from_millis(1500))),
+            ToDaemon::Drain(Some(Duration::ZERO)),
+        ] {
+            let bytes = message.encode().unwrap();
+            assert_eq!(ToDaemon::decode(&bytes), Ok(message));
+            for end in 0..bytes.len() {
+                assert!(matches!(ToDaemon::decode(&bytes[..end]), Err(Error::Invalid(_))));
+            }
+            assert!(ToDaemon::decode(&[&bytes[..], b"x"].concat()).is_err());
+        }
+        assert!(ToDaemon::decode(&[9]).is_err());
+    }
+
+    #[test]
+    fn from_a_daemon() {
+        for message in [
+            FromDaemon::Ready,
+            FromDaemon::Replace(Reason::ScriptReload),
+            FromDaemon::Exiting(Reason::InactivityTimeout),
+        ] {
+            assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
+        }
+        for bad in [&[][..], &[1], &[1, 1], &[2, 0], &[3, 99], &[4, 1], &[1, 0, 0]] {
+            assert!(matches!(FromDaemon::decode(bad), Err(Error::Invalid(_))), "{bad:?}");
+        }
+    }
+}
