@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="3 rounds, one client for hello only; under two minutes")
     parser.add_argument("--only", metavar="NAMES", help=f"contenders, separated by commas: {', '.join(names)}")
     parser.add_argument("--dist", type=Path, default=DIST, help="folder with another build of ours than target/dist")
+    parser.add_argument("--before", type=Path, metavar="DIST", help="a further build of ours, measured beside it")
     parser.add_argument("--workload", metavar="NAMES", help=f"workloads: {', '.join(loads)}")
     parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s")
     parser.add_argument("--rounds", type=int, help="rounds, each with all contenders in turn; default 5")
@@ -36,7 +37,10 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--syscalls", action="store_true", help="count system calls per request instead")
     parser.add_argument("--json", type=Path, help="where to write all figures; default in target/bench")
     options = parser.parse_args()
-    options.contenders = _named(parser, [ours(options.dist.resolve()), *PEERS], options.only)
+    builds = [ours(options.dist.resolve())]
+    if options.before:
+        builds.append(ours(options.before.resolve(), "before"))
+    options.contenders = _named(parser, [*builds, *PEERS], options.only)
     # Counting takes its time under valgrind: hello is what has a number to reach.
     counting = options.instructions or options.syscalls
     options.workloads = _named(parser, WORKLOADS, options.workload or ("hello" if counting else None))

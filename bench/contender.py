@@ -40,7 +40,7 @@ def apxs(name: str) -> str:
     return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def ours(dist: Path) -> Contender:
+def ours(dist: Path, name: str = "ours") -> Contender:
     """What `script/build` left in that folder."""
 
     def module() -> str:
@@ -49,7 +49,7 @@ def ours(dist: Path) -> Contender:
                 raise MissingError(f"{file} is missing: run script/build first, or leave ours out with --only")
         return f'LoadModule wsgi_module "{dist}/mod_wsgi.so"\nWSGIPython {PYTHON}\nWSGIApplicationGroup %{{GLOBAL}}\n'
 
-    return Contender("ours", "ours", module, _wsgi_alias)
+    return Contender(name, name, module, _wsgi_alias)
 
 
 def _peer() -> str:

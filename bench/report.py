@@ -59,7 +59,12 @@ def number(value: float | None, form: str) -> str:
 
 def cpu_table(results: Results, cells: list[tuple[Workload, int]], contenders: list[Contender]) -> str:
     names = [contender.name for contender in contenders]
-    pairs = [(one, other) for one in ("ours",) for other in ("peer", "handler", "flushing") if {one, other} <= {*names}]
+    pairs = [
+        (one, other)
+        for one in ("ours",)
+        for other in ("before", "peer", "handler", "flushing")
+        if {one, other} <= {*names}
+    ]
     titles = {contender.name: contender.title for contender in contenders}
     head = ["CPU µs per request", "clients", *(titles[name] for name in names)]
     head += [f"{titles[one]} / {titles[other]}" for one, other in pairs]
