@@ -14,7 +14,7 @@ use super::input::Input;
 use super::response::Response;
 use super::script::Script;
 use crate::gate::Gate;
-use crate::python::{GilCell, Kept, Object, Python, Result, Type};
+use crate::python::{Error, GilCell, Kept, Object, Python, Result, Type};
 
 /// What is the same for every interpreter of the process.
 pub struct Server {
@@ -74,7 +74,7 @@ pub struct Names {
 
 /// Functions of `api/host.py`.
 pub struct Functions {
-    /// `(path, mtime) -> module`
+    /// `(path, mtime) -> module`, or a tuple of an error's text and whether permission is missing
     pub load: Kept,
     /// `(class, value, traceback) -> list of lines`
     pub format_exception: Kept,
@@ -160,18 +160,28 @@ impl Record {
         self.application_group.is_empty()
     }
 
-    /// Ends the threads of the interpreter that want to be waited for; returns how many are left.
+    /// Waits for the threads of the interpreter that want to be waited for; returns how many are left.
     pub fn end(&self, py: Python<'_>) -> i64 {
         let left = self.functions.end.get(py).call(&[]);
-        left.ok().and_then(|left| left.as_int()).unwrap_or(1)
+        match left {
+            Ok(left) => left.as_int().unwrap_or(1),
+            Err(error) => {
+                self.complain(py, "WSGI0305: waiting for the application's threads failed", error);
+                1
+            }
+        }
     }
 
     /// Runs the exit handlers of an interpreter that cannot be ended.
     pub fn run_exit_handlers(&self, py: Python<'_>) {
         if let Err(error) = self.functions.run_exit_handlers.get(py).call(&[]) {
-            let text = format!("WSGI0304: exit handlers failed: {}", text_of(error, py));
-            py.detach(|| self.server.log.log(Level::Error, text.as_bytes()));
+            self.complain(py, "WSGI0304: exit handlers failed", error);
         }
+    }
+
+    fn complain<'py>(&self, py: Python<'py>, what: &str, error: Error<'py>) {
+        let text = format!("{what} ({}): {}", self.whereabouts(), text_of(error, py));
+        py.detach(|| self.server.log.log(Level::Error, text.as_bytes()));
     }
 
     /// Interpreter and process group in words.

@@ -13,7 +13,7 @@ use super::input::Input;
 use super::live::Live;
 use super::record::Record;
 use super::response::{Head, Response, Stop, cut, not_bytes};
-use super::script::{self, Loaded};
+use super::script::{self, Failure};
 use crate::fence::fence;
 use crate::python::{Error, Interpreter, Kind, Object, Python, Result};
 
@@ -92,7 +92,7 @@ impl Finish {
         match self.last {
             Last::Done(outcome) => outcome,
             Last::Send { head, body, whole } => {
-                live.log(&head.warnings(&live.prefix()));
+                live.log(&head.warnings(live));
                 match live.send(Some(&head), &[&body], whole).unwrap_or(Sent::Failed) {
                     Sent::Ok if whole => Outcome::Complete,
                     Sent::Ok => Outcome::Truncated,
@@ -136,8 +136,12 @@ impl<'py> Run<'_, 'py> {
     fn application(&mut self) -> std::result::Result<Object<'py>, Outcome> {
         let (py, request) = (self.py, self.request);
         let globals = match script::load(py, self.record, request, &mut self.notes) {
-            Loaded::Ready(globals) => globals,
-            Loaded::Failed(error) => return Err(Outcome::Refused(self.report(Place::Loading, error))),
+            Ok(globals) => globals,
+            Err(Failure::Exception(error)) => return Err(Outcome::Refused(self.report(Place::Loading, error))),
+            Err(Failure::Unreadable(text, status)) => {
+                self.notes.push(text);
+                return Err(Outcome::Refused(status));
+            }
         };
         let found = environ::key(py, self.record, request.callable_object).and_then(|name| globals.get_item(&name));
         match found {

@@ -68,7 +68,11 @@ impl Head {
     }
 
     /// What the administrator should know about this head.
-    pub fn warnings(&self, prefix: &str) -> Vec<LogRecord> {
+    pub fn warnings(&self, live: &Live) -> Vec<LogRecord> {
+        if self.dropped.is_empty() {
+            return Vec::new();
+        }
+        let prefix = live.prefix();
         let warning = |name: &Vec<u8>| {
             let name = String::from_utf8_lossy(name);
             (
@@ -209,7 +213,7 @@ impl Response {
         self.progress.with(py, |progress| progress.ended = true);
         let live = &self.live;
         let sent = py.detach(|| {
-            live.log(&head.warnings(&live.prefix()));
+            live.log(&head.warnings(live));
             if len == 0 {
                 live.send(Some(&head), &[], owed == 0)
             } else {
@@ -252,7 +256,7 @@ impl Response {
         let live = &self.live;
         let sent = py.detach(|| {
             if let Some(head) = &head {
-                live.log(&head.warnings(&live.prefix()));
+                live.log(&head.warnings(live));
             }
             live.send(head.as_ref(), &pieces, end)
         });

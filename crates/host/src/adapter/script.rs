@@ -1,10 +1,12 @@
 //! Script files: loaded as modules, one copy per interpreter, loaded anew when they have changed.
 
-use super::exchange::LogRecord;
+use wsgi_core::abi::Level;
+
+use super::exchange::{LogRecord, Lossy};
 use super::failure::{Place, report};
 use super::record::Record;
 use super::request::Request;
-use crate::python::{Error, Kept, Object, Python, Result};
+use crate::python::{Error, Kept, Object, Python};
 
 /// A script that has been loaded into an interpreter.
 pub struct Script {
@@ -14,44 +16,51 @@ pub struct Script {
     dict: Kept,
 }
 
-/// What came of asking for a script's module.
-pub enum Loaded<'py> {
-    /// It is there, with its `__dict__`.
-    Ready(Object<'py>),
-    /// It cannot be loaded.
-    Failed(Error<'py>),
+/// Why there is no module.
+pub enum Failure<'py> {
+    /// The file cannot be read; a record says so. The status is for the client.
+    Unreadable(LogRecord, u16),
+    /// Executing it ended with an exception.
+    Exception(Error<'py>),
+}
+
+impl<'py> From<Error<'py>> for Failure<'py> {
+    fn from(error: Error<'py>) -> Failure<'py> {
+        Failure::Exception(error)
+    }
 }
 
 /// The namespace of the request's script, loaded if need be. `notes` gets what is to be logged.
-pub fn load<'py>(py: Python<'py>, record: &Record, request: &Request<'_>, notes: &mut Vec<LogRecord>) -> Loaded<'py> {
-    if let Some(dict) = current(py, record, request, notes) {
-        return Loaded::Ready(dict);
-    }
-    // One thread of the process loads; the others wait for it, detached, and then share what it loaded.
-    let _gate = py.detach(|| record.loading().enter());
-    if let Some(dict) = current(py, record, request, notes) {
-        return Loaded::Ready(dict);
-    }
-    match execute(py, record, request) {
-        Ok(dict) => Loaded::Ready(dict),
-        Err(error) => Loaded::Failed(error),
-    }
-}
-
-/// The namespace of the script if it is loaded and needs no loading anew.
-fn current<'py>(
+pub fn load<'py>(
     py: Python<'py>,
     record: &Record,
     request: &Request<'_>,
     notes: &mut Vec<LogRecord>,
-) -> Option<Object<'py>> {
-    let (module, dict) = record.scripts.with(py, |scripts| {
+) -> std::result::Result<Object<'py>, Failure<'py>> {
+    let old = loaded(py, record, request);
+    if let Some((_, dict)) = &old
+        && !(request.reloading && has_changed(py, record, request, dict, notes))
+    {
+        return Ok(dict.clone());
+    }
+    // One thread of the process loads; the others wait for it, detached, and then share what it loaded.
+    let _gate = py.detach(|| record.loading().enter());
+    match (loaded(py, record, request), old) {
+        (Some((new, dict)), None) => {
+            drop(new);
+            Ok(dict)
+        }
+        (Some((new, dict)), Some((old, _))) if !new.is(&old) => Ok(dict),
+        _ => execute(py, record, request),
+    }
+}
+
+/// Module and namespace of the script as it is loaded now.
+fn loaded<'py>(py: Python<'py>, record: &Record, request: &Request<'_>) -> Option<(Object<'py>, Object<'py>)> {
+    record.scripts.with(py, |scripts| {
         let script = scripts.get(request.script)?;
         Some((script.module.get(py).clone(), script.dict.get(py).clone()))
-    })?;
-    let changed = request.reloading && has_changed(py, record, request, &dict, notes);
-    drop(module);
-    if changed { None } else { Some(dict) }
+    })
 }
 
 fn has_changed<'py>(
@@ -80,19 +89,43 @@ fn has_changed<'py>(
     })
 }
 
-fn execute<'py>(py: Python<'py>, record: &Record, request: &Request<'_>) -> Result<'py, Object<'py>> {
+fn execute<'py>(
+    py: Python<'py>,
+    record: &Record,
+    request: &Request<'_>,
+) -> std::result::Result<Object<'py>, Failure<'py>> {
     // The old module goes first: a script that fails to load is tried again by the next request.
     let old = record.scripts.with(py, |scripts| scripts.remove(request.script));
     drop(old);
-    let arguments = [py.path(request.script)?, py.int(request.script_mtime)?];
-    let module = record.functions.load.get(py).call(&[&arguments[0], &arguments[1]])?;
-    let dict = module.module_dict().unwrap_or(py.dict()?);
+    let (path, mtime) = (py.path(request.script)?, py.int(request.script_mtime)?);
+    let module = record.functions.load.get(py).call(&[&path, &mtime])?;
+    let Some(dict) = module.module_dict() else {
+        return Err(unreadable(request, &module));
+    };
     let script = Script {
         module: module.keep(),
         dict: dict.clone().keep(),
     };
-    record
+    let old = record
         .scripts
         .with(py, |scripts| scripts.insert(request.script.into(), script));
+    drop(old);
     Ok(dict)
+}
+
+fn unreadable<'py>(request: &Request<'_>, result: &Object<'py>) -> Failure<'py> {
+    let reason = result.item(0).map_or_else(String::new, |reason| reason.to_text());
+    let forbidden = result
+        .item(1)
+        .is_some_and(|forbidden| matches!(forbidden.is_true(), Ok(true)));
+    let advice = if forbidden {
+        ": the user that the server's processes run as needs permission to read it, and to search its folders"
+    } else {
+        ""
+    };
+    let text = format!(
+        "WSGI0412: [script {}] cannot be read: {reason}{advice}",
+        Lossy(request.script)
+    );
+    Failure::Unreadable((Level::Error, text), if forbidden { 403 } else { 500 })
 }

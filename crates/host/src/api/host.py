@@ -55,11 +55,14 @@ def text_stream(raw):
 
 
 def load(path, mtime):
-    """Execute the script file as a module of its own name and return the module."""
-    with io.open_code(path) as file:
-        source = file.read()
-        if mtime < 0:
-            mtime = os.fstat(file.fileno()).st_mtime_ns // 1000
+    """Execute the script file as a module of its own name; return the module, or the error of opening the file."""
+    try:
+        with io.open_code(path) as file:
+            source = file.read()
+            if mtime < 0:
+                mtime = os.fstat(file.fileno()).st_mtime_ns // 1000
+    except OSError as error:
+        return error.strerror, isinstance(error, PermissionError)
     name = "_mod_wsgi_" + _md5(os.fsencode(path))
     sys.modules.pop(name, None)
     module = ModuleType(name)
@@ -99,6 +102,8 @@ def rest_of_file(wrapper):
     if not stat.S_ISREG(status.st_mode):
         return None
     position = file.tell()
+    if position < 0:
+        return None
     return descriptor, position, max(status.st_size - position, 0)
 
 

@@ -110,6 +110,11 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// `self is other`
+    pub fn is(&self, other: &Object<'py>) -> bool {
+        self.raw == other.raw
+    }
+
     /// `self is None`
     pub fn is_none(&self) -> bool {
         // SAFETY: `Py_None` always exists.
