@@ -149,7 +149,11 @@ fn target(choice: &Choice) -> Result<(Target, Directive), PythonError> {
             };
             Ok((target, directive))
         }
-        (Some(home), _) => Err(PythonError::NoHome { home: home.to_owned() }),
+        (Some(home), _) if home.exists() => Err(PythonError::NoHome { home: home.to_owned() }),
+        (Some(home), _) => Err(PythonError::Missing {
+            path: home.to_owned(),
+            directive: Directive::Home,
+        }),
         (None, Some(python)) => Ok((Target::Interpreter(python.to_owned()), Directive::Python)),
         (None, None) => {
             let found = DEFAULTS.iter().map(Path::new).find(|path| path.exists());

@@ -158,6 +158,7 @@ fn what_is_not_there_is_told() {
     symlink("gone", &link).unwrap();
     assert_eq!(code(interpreter(&link)), "WSGI0202");
     assert_eq!(code(interpreter(&folder.0)), "WSGI0203");
+    assert_eq!(code(home(&folder.path("gone"))), "WSGI0201");
     assert_eq!(code(home(&folder.0)), "WSGI0214");
     folder.script("bin/python3", "exit 1");
     assert_eq!(code(home(&folder.0)), "WSGI0207");
