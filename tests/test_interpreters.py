@@ -107,6 +107,7 @@ def test_shared_and_apart(httpd):
     assert (a["loads"], c["loads"], main["loads"]) == (1, 1, 1)
 
 
+@pytest.mark.mpms("event", "worker")  # a child of prefork has one thread, which has started Python too
 def test_not_main_thread(httpd):
     """Requests do not run in Python's main thread."""
     for path in ("/global", "/a"):
