@@ -52,7 +52,8 @@ impl Group {
         }
     }
 
-    /// Takes over new settings; daemons of other generations are replaced.
+    /// Takes over new settings; daemons of other generations are replaced. With `generation` as before nothing about the
+    /// group has changed, and its daemons stay.
     pub fn configure(&mut self, settings: Settings, generation: u64) {
         self.target = if settings.eager {
             settings.processes
@@ -60,7 +61,9 @@ impl Group {
             self.target.min(settings.processes)
         };
         self.settings = settings;
-        self.renew(generation);
+        if generation != self.generation {
+            self.renew(generation);
+        }
         if self.ending == Ending::Retiring {
             self.ending = Ending::No;
         }
@@ -109,6 +112,13 @@ impl Group {
         self.processes.iter().filter(|process| process.starting()).count()
     }
 
+    /// Whether [`Event::Demand`] would start a daemon: fewer are there than may be, and none is on its way.
+    pub fn open(&self) -> bool {
+        let present = self.processes.iter().filter(|process| !process.ending()).count();
+        let coming = self.starting() > 0 || self.retry.is_some() || self.failures >= TRIES;
+        self.ending == Ending::No && !self.settings.eager && !coming && present < self.settings.processes
+    }
+
     /// What new daemons belong to.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -124,9 +134,8 @@ impl Group {
         match event {
             Event::Tick => {}
             Event::Demand => {
-                let coming = self.starting() + usize::from(self.retry.is_some());
-                let ready = self.processes.iter().filter(|process| process.ready()).count();
-                if coming == 0 && ready < self.settings.processes {
+                if self.open() {
+                    let ready = self.processes.iter().filter(|process| process.ready()).count();
                     self.target = self.target.max(ready + 1);
                 }
             }

@@ -1,0 +1,186 @@
+//! One daemon process.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use nix::unistd::Pid;
+use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::io::Errno;
+use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
+use wsgi_core::supervision::{Exit, ProcessId, Time};
+use wsgi_core::wire::control::daemon::{FromDaemon, Settings, ToDaemon};
+use wsgi_core::wire::control::stats::{self, Stats};
+
+use crate::config::Character;
+use crate::launch::Descriptors;
+use crate::sys::clock;
+use crate::sys::socket::{self, Received};
+
+/// A process that was started and has not been waited for.
+#[derive(Debug)]
+pub struct Daemon {
+    /// What the decisions call it.
+    pub id: ProcessId,
+    /// What the system calls it.
+    pub pid: Pid,
+    /// When it was started.
+    pub started: Time,
+    /// Readable when it has ended.
+    pub handle: OwnedFd,
+    /// Its control socket, until it closes it.
+    pub control: Option<OwnedFd>,
+    stats: OwnedFd,
+}
+
+/// What is known of a daemon before it is started.
+#[derive(Clone, Copy, Debug)]
+pub struct New<'a> {
+    pub id: ProcessId,
+    pub generation: u64,
+    pub character: &'a Character,
+    /// Where it takes requests from.
+    pub queue: &'a OwnedFd,
+    /// Where its output goes.
+    pub log: BorrowedFd<'a>,
+    /// `/dev/null`
+    pub null: BorrowedFd<'a>,
+}
+
+/// What comes from a daemon.
+#[derive(Debug)]
+pub enum Said {
+    /// A message.
+    Message(FromDaemon),
+    /// Something that is no message.
+    Junk(&'static str),
+    /// Nothing more at the moment.
+    Nothing,
+}
+
+impl Daemon {
+    /// Starts one. `place` owns the number at which it finds its control socket.
+    ///
+    /// # Errors
+    /// What could not be done.
+    pub fn start(new: &New<'_>, place: &mut OwnedFd) -> Result<Daemon, String> {
+        let character = new.character;
+        let (control, far) = socket::pair().map_err(|error| format!("cannot make a socket: {error}"))?;
+        let stats = page().map_err(|error| format!("cannot make a page for its numbers: {error}"))?;
+        let settings = ToDaemon::Settings(Settings {
+            generation: new.generation,
+            process: new.id.0,
+            group: character.name().to_vec(),
+            options: character.plan.options.written.clone(),
+            facts: character.facts.clone(),
+            preload: character.preload.clone(),
+        });
+        let message = settings.encode().map_err(|error| error.to_string())?;
+        socket::send(&control, &message, &[new.queue.as_fd(), stats.as_fd()])
+            .map_err(|error| format!("cannot send its settings: {error}"))?;
+        let descriptors = Descriptors {
+            control: far.as_fd(),
+            log: new.log,
+            null: new.null,
+        };
+        let pid = character
+            .plan
+            .start(descriptors, place)
+            .map_err(|error| format!("cannot make a process: {error}"))?;
+        let handle = handle(pid).map_err(|error| {
+            // Nobody would ever notice its end.
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+            let _ = nix::sys::wait::waitpid(pid, None);
+            format!("cannot watch process {pid}: {error}")
+        })?;
+        Ok(Daemon {
+            id: new.id,
+            pid,
+            started: clock::now(),
+            handle,
+            control: Some(control),
+            stats,
+        })
+    }
+
+    /// The next thing that it has said.
+    pub fn said(&mut self) -> Said {
+        let Some(control) = &self.control else {
+            return Said::Nothing;
+        };
+        match socket::receive(control) {
+            Received::Message(bytes, _) => match FromDaemon::decode(&bytes) {
+                Ok(message) => Said::Message(message),
+                Err(_) => Said::Junk("a message that the supervisor does not know"),
+            },
+            Received::Nothing => Said::Nothing,
+            Received::End => {
+                self.control = None;
+                Said::Nothing
+            }
+        }
+    }
+
+    /// Asks it to finish.
+    pub fn drain(&self, limit: Option<Duration>) {
+        let asked = match (&self.control, ToDaemon::Drain(limit).encode()) {
+            (Some(control), Ok(message)) => socket::send(control, &message, &[]).is_ok(),
+            _ => false,
+        };
+        if !asked {
+            // It does not listen; the signal says the same.
+            self.signal(Signal::USR1);
+        }
+    }
+
+    /// Sends it a signal. One that has ended meanwhile does not get it, nor does any other process.
+    pub fn signal(&self, signal: Signal) {
+        let _ = rustix::process::pidfd_send_signal(&self.handle, signal);
+    }
+
+    /// Sends a signal to whatever it has started and left in its process group. It must not have been waited for: until
+    /// then nobody else can have its number.
+    pub fn signal_left_behind(&self, signal: Signal) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid.as_raw()) {
+            let _ = rustix::process::kill_process_group(pid, signal);
+        }
+    }
+
+    /// How it ended, if it has. It exists no longer then.
+    pub fn ended(&self) -> Option<Exit> {
+        let status = rustix::process::waitid(
+            WaitId::PidFd(self.handle.as_fd()),
+            WaitIdOptions::EXITED | WaitIdOptions::NOHANG,
+        );
+        match status {
+            Ok(Some(status)) => Some(match (status.exit_status(), status.terminating_signal()) {
+                (_, Some(signal)) => Exit::Signal(signal),
+                (code, None) => Exit::Code(code.unwrap_or(0)),
+            }),
+            Ok(None) | Err(Errno::INTR) => None,
+            // Somebody else has waited for it: its end is certain, not how.
+            Err(_) => Some(Exit::Code(-1)),
+        }
+    }
+
+    /// What it counted.
+    pub fn stats(&self) -> Stats {
+        let mut bytes = [0; stats::SIZE];
+        match rustix::io::pread(&self.stats, &mut bytes, 0) {
+            Ok(read) => Stats::decode(&bytes[..read]).unwrap_or_default(),
+            Err(_) => Stats::default(),
+        }
+    }
+}
+
+fn handle(pid: Pid) -> Result<OwnedFd, Errno> {
+    let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::SRCH)?;
+    rustix::process::pidfd_open(pid, PidfdFlags::empty())
+}
+
+/// A page that a daemon can write to, and cannot make larger or smaller.
+fn page() -> Result<OwnedFd, Errno> {
+    let page = rustix::fs::memfd_create("wsgi-stats", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    rustix::fs::ftruncate(&page, 4096)?;
+    rustix::fs::fcntl_add_seals(&page, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
+    Ok(page)
+}

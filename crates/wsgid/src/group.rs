@@ -1,0 +1,356 @@
+//! One process group: carries out what the decisions say, and tells them what happens.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::Signal;
+use wsgi_core::abi::Level;
+use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, State, Time};
+use wsgi_core::wire::control::daemon::FromDaemon;
+
+use crate::config::{Character, Declared};
+use crate::daemon::{Daemon, New, Said};
+use crate::log::Log;
+use crate::sys::clock;
+
+/// How often a group with some daemons is asked whether it needs more.
+pub const LOOK: Duration = Duration::from_millis(100);
+
+/// What a group needs of the supervisor to act.
+#[derive(Debug)]
+pub struct Tools<'a> {
+    pub log: &'a Log,
+    /// `/dev/null`
+    pub null: &'a OwnedFd,
+    /// The owner of the number that a daemon's control socket gets.
+    pub place: &'a mut OwnedFd,
+    /// How many daemons may be started.
+    pub starts: usize,
+}
+
+/// A group and its processes.
+#[derive(Debug)]
+pub struct Group {
+    character: Character,
+    queue: OwnedFd,
+    log: Option<OwnedFd>,
+    decisions: supervision::Group,
+    daemons: Vec<Daemon>,
+    stopping: bool,
+    /// When to look whether requests wait, and whether one did the last time.
+    look: Time,
+    waiting: bool,
+}
+
+impl Group {
+    /// A new group; it starts daemons at its next [`Group::tell`].
+    pub fn new(declared: Declared) -> Group {
+        Group {
+            decisions: supervision::Group::new(declared.character.settings.clone(), 1),
+            character: declared.character,
+            queue: declared.queue,
+            log: declared.log,
+            daemons: Vec::new(),
+            stopping: false,
+            look: Time::ZERO,
+            waiting: false,
+        }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &[u8] {
+        self.character.name()
+    }
+
+    /// Takes over what a new configuration says.
+    pub fn declare(&mut self, declared: Declared) {
+        let renew = declared.renew || declared.character != self.character;
+        let generation = self.decisions.generation() + u64::from(renew);
+        self.decisions
+            .configure(declared.character.settings.clone(), generation);
+        self.character = declared.character;
+        self.queue = declared.queue;
+        self.log = declared.log;
+    }
+
+    /// How it is.
+    pub fn state(&self) -> State {
+        self.decisions.state()
+    }
+
+    /// Number of daemons that are being started.
+    pub fn starting(&self) -> usize {
+        self.decisions.starting()
+    }
+
+    /// Whether it has ended.
+    pub fn finished(&self) -> bool {
+        self.decisions.finished()
+    }
+
+    /// Its processes.
+    pub fn daemons(&self) -> &[Daemon] {
+        &self.daemons
+    }
+
+    /// Its queue, if the first request is to start a daemon.
+    pub fn watched_queue(&self) -> Option<&OwnedFd> {
+        (self.decisions.open() && !self.serving()).then_some(&self.queue)
+    }
+
+    /// When something is to be done at the latest.
+    pub fn timer(&self) -> Option<Time> {
+        let look = (self.decisions.open() && self.serving()).then_some(self.look);
+        self.decisions.timer().into_iter().chain(look).min()
+    }
+
+    /// Tells the decisions what happened, and does what they say.
+    pub fn tell(&mut self, event: Event, tools: &mut Tools<'_>) {
+        self.stopping |= event == Event::Stop;
+        let mut events = VecDeque::from([event]);
+        while let Some(event) = events.pop_front() {
+            let moment = Moment {
+                now: clock::now(),
+                jitter: jitter(),
+                starts: tools.starts.saturating_sub(self.decisions.starting()),
+            };
+            for action in self.decisions.handle(event, &moment) {
+                match action {
+                    Action::Spawn(id, generation) => {
+                        if let Err(reason) = self.spawn(id, generation, tools) {
+                            self.write(tools, Level::Error, format!("WSGI0512: {reason}"));
+                            events.push_back(Event::Gone(id, Exit::NotStarted));
+                        }
+                    }
+                    Action::Drain(id) => {
+                        let limit = self.character.settings.graceful_timeout;
+                        self.with(id, |daemon| daemon.drain(limit));
+                    }
+                    Action::Terminate(id) => self.with(id, |daemon| daemon.signal(Signal::TERM)),
+                    Action::Kill(id) => self.with(id, |daemon| daemon.signal(Signal::KILL)),
+                    Action::Note(note) => self.note(note, tools),
+                }
+            }
+        }
+    }
+
+    /// Hears what a daemon says.
+    pub fn hear(&mut self, id: ProcessId, tools: &mut Tools<'_>) {
+        loop {
+            let Some(daemon) = self.daemons.iter_mut().find(|daemon| daemon.id == id) else {
+                return;
+            };
+            let pid = daemon.pid;
+            match daemon.said() {
+                Said::Nothing => return,
+                Said::Junk(what) => {
+                    // Whoever holds that socket is not to be trusted with requests.
+                    daemon.control = None;
+                    daemon.signal(Signal::KILL);
+                    self.write(
+                        tools,
+                        Level::Error,
+                        format!("WSGI0520: daemon process {pid} sent {what}; it is killed"),
+                    );
+                    return;
+                }
+                Said::Message(FromDaemon::Ready) => {
+                    self.write(tools, Level::Info, format!("WSGI0502: daemon process {pid} is ready"));
+                    self.tell(Event::Ready(id), tools);
+                }
+                Said::Message(FromDaemon::Replace(reason)) => {
+                    self.write(
+                        tools,
+                        Level::Info,
+                        format!("WSGI0503: daemon process {pid} is to be replaced: {reason}"),
+                    );
+                    self.tell(Event::Replace(id, reason), tools);
+                }
+                Said::Message(FromDaemon::Exiting(reason)) => {
+                    self.write(
+                        tools,
+                        Level::Info,
+                        format!("WSGI0504: daemon process {pid} ends: {reason}"),
+                    );
+                    self.tell(Event::Exiting(id, reason), tools);
+                }
+            }
+        }
+    }
+
+    /// Waits for a daemon that has ended.
+    pub fn reap(&mut self, id: ProcessId, tools: &mut Tools<'_>) {
+        // What it said before it ended comes first.
+        self.hear(id, tools);
+        let Some(at) = self.daemons.iter().position(|daemon| daemon.id == id) else {
+            return;
+        };
+        if self.stopping {
+            self.daemons[at].signal_left_behind(Signal::KILL);
+        }
+        let Some(exit) = self.daemons[at].ended() else {
+            return;
+        };
+        self.tell(Event::Gone(id, exit), tools);
+        let daemon = self.daemons.swap_remove(at);
+        self.write(
+            tools,
+            Level::Info,
+            format!("WSGI0505: daemon process {} has ended", daemon.pid),
+        );
+    }
+
+    /// Looks whether requests wait without a daemon that takes them.
+    pub fn look(&mut self, tools: &mut Tools<'_>) {
+        let now = clock::now();
+        if !self.decisions.open() || (self.serving() && now < self.look) {
+            return;
+        }
+        self.look = now + LOOK;
+        let before = self.waiting;
+        self.waiting = readable(&self.queue);
+        // Where daemons serve, a request must have waited from one look to the next, or another must have come.
+        if self.waiting && (before || !self.serving()) {
+            self.waiting = false;
+            self.tell(Event::Demand, tools);
+        }
+    }
+
+    fn serving(&self) -> bool {
+        self.decisions.state() == State::Ready
+    }
+
+    fn with(&self, id: ProcessId, act: impl FnOnce(&Daemon)) {
+        if let Some(daemon) = self.daemons.iter().find(|daemon| daemon.id == id) {
+            act(daemon);
+        }
+    }
+
+    fn spawn(&mut self, id: ProcessId, generation: u64, tools: &mut Tools<'_>) -> Result<(), String> {
+        let stderr = std::io::stderr();
+        let new = New {
+            id,
+            generation,
+            character: &self.character,
+            queue: &self.queue,
+            log: self.log.as_ref().map_or(stderr.as_fd(), AsFd::as_fd),
+            null: tools.null.as_fd(),
+        };
+        let daemon = Daemon::start(&new, tools.place)?;
+        let text = format!(
+            "WSGI0501: daemon process {} starts (generation {generation})",
+            daemon.pid
+        );
+        self.daemons.push(daemon);
+        self.write(tools, Level::Info, text);
+        Ok(())
+    }
+
+    fn note(&self, note: Note, tools: &Tools<'_>) {
+        let name = |id: ProcessId| {
+            let daemon = self.daemons.iter().find(|daemon| daemon.id == id);
+            daemon.map_or_else(|| "(not started)".to_owned(), |daemon| daemon.pid.to_string())
+        };
+        let (level, text) = match note {
+            Note::Died(id, exit) => (Level::Error, format!("WSGI0510: {}", self.obituary(id, exit))),
+            Note::StartupTimeout(id) => {
+                let text = "was not ready within startup-timeout; it is killed";
+                (Level::Error, format!("WSGI0511: daemon process {} {text}", name(id)))
+            }
+            Note::Failed(tries, delay) => (
+                Level::Error,
+                format!(
+                    "WSGI0513: {tries} starts in a row have failed; requests are answered 503. The reason stands above. \
+                     Next try in {:.1} s",
+                    delay.as_secs_f64()
+                ),
+            ),
+            Note::KeepsOld(tries, delay) => (
+                Level::Error,
+                format!(
+                    "WSGI0514: {tries} starts of new daemons in a row have failed; the old ones go on serving. The reason \
+                     stands above. Next try in {:.1} s",
+                    delay.as_secs_f64()
+                ),
+            ),
+            Note::Recovered => (Level::Notice, "WSGI0515: daemons start again".to_owned()),
+            Note::Overdue(id) => {
+                let text = "did not end in time; it is killed";
+                (Level::Warning, format!("WSGI0516: daemon process {} {text}", name(id)))
+            }
+            Note::Replaced(generation) => {
+                let text = "all daemon processes are replaced";
+                (Level::Info, format!("WSGI0506: {text} (generation {generation})"))
+            }
+        };
+        self.write(tools, level, text);
+    }
+
+    /// What is to be said of a daemon that ended unasked.
+    fn obituary(&self, id: ProcessId, exit: Exit) -> String {
+        let how = match exit {
+            Exit::Code(crate::log::LAUNCH_FAILED) => "could not be started".to_owned(),
+            Exit::Code(code) => format!("ended by itself with exit code {code}"),
+            Exit::Signal(signal) => format!("was killed by {}", signal_name(signal)),
+            Exit::NotStarted => return "a daemon process could not be made".to_owned(),
+        };
+        let Some(daemon) = self.daemons.iter().find(|daemon| daemon.id == id) else {
+            return format!("a daemon process {how}");
+        };
+        let age = clock::now().saturating_sub(daemon.started).as_secs_f64();
+        let stats = daemon.stats();
+        format!(
+            "daemon process {} {how} after {age:.1} s, with {} requests completed and {} running",
+            daemon.pid, stats.completed, stats.running
+        )
+    }
+
+    fn write(&self, tools: &Tools<'_>, level: Level, text: String) {
+        // The code stays in front.
+        let text = match text.split_once(": ") {
+            Some((code, text)) => format!("{code}: group '{}': {text}", self.character.plan.group),
+            None => text,
+        };
+        tools.log.write_to(self.log.as_ref(), level, &text);
+    }
+}
+
+fn readable(socket: &OwnedFd) -> bool {
+    let mut poll = [PollFd::new(socket, PollFlags::IN)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    rustix::event::poll(&mut poll, Some(&at_once)).is_ok_and(|ready| ready > 0)
+}
+
+fn signal_name(number: i32) -> String {
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => signal.to_string(),
+        Err(_) => format!("signal {number}"),
+    }
+}
+
+/// A random number from 0 up to 1: the seed of a new hash map is one.
+fn jitter() -> f64 {
+    let random = RandomState::new().hash_one(0u8);
+    f64::from(u32::try_from(random >> 32).unwrap_or(0)) / (f64::from(u32::MAX) + 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jitter_is_a_fraction() {
+        let numbers: Vec<f64> = (0..100).map(|_| jitter()).collect();
+        assert!(numbers.iter().all(|number| (0.0..1.0).contains(number)));
+        assert!(numbers.iter().any(|number| *number != numbers[0]));
+    }
+
+    #[test]
+    fn signals_have_names() {
+        assert_eq!(signal_name(9), "SIGKILL");
+        assert_eq!(signal_name(40), "signal 40");
+    }
+}

@@ -1,0 +1,336 @@
+//! The loop: waits until something happens, and passes it on to whom it concerns.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use nix::sys::signalfd::SignalFd;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use wsgi_core::abi::Level;
+use wsgi_core::supervision::{Event, ProcessId, State};
+use wsgi_core::wire::control::parent::{FromSupervisor, ToSupervisor};
+
+use crate::config::{Configuration, Declared, Incoming};
+use crate::group::{Group, Tools};
+use crate::log::Log;
+use crate::sys::socket::{self, Received};
+use crate::sys::{clock, signal};
+
+/// The whole program.
+#[derive(Debug)]
+pub struct Supervisor {
+    log: Log,
+    signals: SignalFd,
+    /// `/dev/null`, for daemons.
+    null: OwnedFd,
+    /// The control socket. Never closed: its number is where daemons get theirs.
+    control: OwnedFd,
+    /// httpd's parent process is there.
+    parent: bool,
+    stopping: bool,
+    incoming: Option<Incoming>,
+    /// Those that httpd children live of; the newest one last.
+    configurations: Vec<Configuration>,
+    groups: Vec<Group>,
+    /// Daemons that may be starting at the same time.
+    starts: usize,
+}
+
+/// What became readable.
+#[derive(Clone, Copy, Debug)]
+enum Source {
+    Control,
+    Signals,
+    Lifeline(u64),
+    Queue,
+    Daemon(usize, ProcessId),
+    Ended(usize, ProcessId),
+}
+
+impl Supervisor {
+    /// A supervisor without groups.
+    pub fn new(control: OwnedFd, null: OwnedFd, signals: SignalFd) -> Supervisor {
+        Supervisor {
+            log: Log::default(),
+            signals,
+            null,
+            control,
+            parent: true,
+            stopping: false,
+            incoming: None,
+            configurations: Vec::new(),
+            groups: Vec::new(),
+            // One more than the processors: a start waits for the disk, too.
+            starts: std::thread::available_parallelism().map_or(2, |cores| cores.get() + 1),
+        }
+    }
+
+    /// Runs until the server has ended.
+    pub fn run(&mut self) {
+        while !self.done() {
+            let ready = self.wait();
+            for source in ready {
+                match source {
+                    Source::Control => self.listen(),
+                    Source::Signals => {
+                        if signal::asked_to_end(&self.signals) {
+                            self.stop("SIGTERM");
+                        }
+                    }
+                    Source::Lifeline(generation) => self.orphan(generation),
+                    // Looked at below.
+                    Source::Queue => {}
+                    Source::Daemon(at, id) => self.group(at, |group, tools| group.hear(id, tools)),
+                    Source::Ended(at, id) => self.group(at, |group, tools| group.reap(id, tools)),
+                }
+            }
+            self.settle();
+        }
+    }
+
+    /// Brings everything up to date.
+    fn settle(&mut self) {
+        for at in 0..self.groups.len() {
+            self.group(at, |group, tools| {
+                group.tell(Event::Tick, tools);
+                group.look(tools);
+            });
+        }
+        let states: Vec<(Vec<u8>, State)> = self
+            .groups
+            .iter()
+            .map(|group| (group.name().to_vec(), group.state()))
+            .collect();
+        for configuration in &mut self.configurations {
+            for at in 0..configuration.names.len() {
+                let state = states.iter().find(|(name, _)| *name == configuration.names[at]);
+                configuration.show(at, state.map_or(State::Draining, |(_, state)| *state));
+            }
+        }
+        let configurations = &self.configurations;
+        self.groups.retain(|group| {
+            let named = configurations
+                .iter()
+                .any(|known| known.names.iter().any(|name| name == group.name()));
+            !group.finished() || (named && !self.stopping)
+        });
+    }
+
+    fn done(&self) -> bool {
+        self.stopping && self.groups.is_empty()
+    }
+
+    /// Waits, and says what became readable.
+    fn wait(&self) -> Vec<Source> {
+        let mut sources = vec![Source::Signals];
+        let mut polls = vec![PollFd::new(&self.signals, PollFlags::IN)];
+        let mut add = |source, socket, events| {
+            sources.push(source);
+            polls.push(PollFd::from_borrowed_fd(socket, events));
+        };
+        if self.parent {
+            add(Source::Control, self.control.as_fd(), PollFlags::IN);
+        }
+        for configuration in &self.configurations {
+            // Nothing is ever written to it: it only ends.
+            let generation = configuration.generation;
+            if self.concerned(configuration) {
+                add(
+                    Source::Lifeline(generation),
+                    configuration.lifeline.as_fd(),
+                    PollFlags::IN,
+                );
+            }
+        }
+        for (at, group) in self.groups.iter().enumerate() {
+            if let Some(queue) = group.watched_queue() {
+                add(Source::Queue, queue.as_fd(), PollFlags::IN);
+            }
+            for daemon in group.daemons() {
+                add(Source::Ended(at, daemon.id), daemon.handle.as_fd(), PollFlags::IN);
+                if let Some(control) = &daemon.control {
+                    add(Source::Daemon(at, daemon.id), control.as_fd(), PollFlags::IN);
+                }
+            }
+        }
+        let timer = self.groups.iter().filter_map(Group::timer).min();
+        let limit = timer.map(|timer| {
+            let wait = timer.saturating_sub(clock::now());
+            Timespec {
+                tv_sec: i64::try_from(wait.as_secs()).unwrap_or(i64::MAX),
+                tv_nsec: wait.subsec_nanos().into(),
+            }
+        });
+        match poll(&mut polls, limit.as_ref()) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Vec::new(),
+            Err(error) => {
+                self.log
+                    .write(Level::Critical, &format!("WSGI0530: cannot wait for events: {error}"));
+                std::process::exit(1);
+            }
+        }
+        let ready = polls.iter().map(|poll| !poll.revents().is_empty());
+        sources
+            .iter()
+            .zip(ready)
+            .filter(|(_, ready)| *ready)
+            .map(|(source, _)| *source)
+            .collect()
+    }
+
+    /// The newest configuration goes on while httpd's parent is there, even when it has no children at the moment.
+    fn concerned(&self, configuration: &Configuration) -> bool {
+        let newest = self.configurations.last().map(|newest| newest.generation);
+        !self.parent || newest != Some(configuration.generation)
+    }
+
+    /// Hears what httpd's parent says.
+    fn listen(&mut self) {
+        loop {
+            match socket::receive(&self.control) {
+                Received::Nothing => return,
+                Received::End => {
+                    self.parent = false;
+                    if !self.stopping {
+                        let text = "WSGI0531: httpd's parent process is gone; serving what is left of its children";
+                        self.log.write(Level::Notice, text);
+                        if self.configurations.is_empty() {
+                            self.stop("httpd is gone");
+                        }
+                    }
+                    return;
+                }
+                Received::Message(bytes, descriptors) => match ToSupervisor::decode(&bytes) {
+                    Ok(message) => self.obey(message, descriptors),
+                    Err(error) => {
+                        self.incoming = None;
+                        self.refuse(0, &error.to_string());
+                    }
+                },
+            }
+        }
+    }
+
+    fn obey(&mut self, message: ToSupervisor, descriptors: Vec<OwnedFd>) {
+        match message {
+            ToSupervisor::Begin(begin) => {
+                let generation = begin.generation;
+                match Incoming::new(begin, descriptors) {
+                    Ok(incoming) => self.incoming = Some(incoming),
+                    Err(reason) => self.refuse(generation, &reason),
+                }
+            }
+            ToSupervisor::Group(group) => {
+                if let Some(incoming) = &mut self.incoming {
+                    incoming.group(group, descriptors);
+                }
+            }
+            ToSupervisor::End => {
+                let Some(incoming) = self.incoming.take() else {
+                    return self.refuse(0, "it ended before it began");
+                };
+                let generation = incoming.generation();
+                match incoming.end(descriptors) {
+                    Ok((configuration, groups, level)) => {
+                        self.log.level = level;
+                        self.apply(configuration, groups);
+                        self.answer(&FromSupervisor::Applied(generation));
+                    }
+                    Err(reason) => self.refuse(generation, &reason),
+                }
+            }
+            ToSupervisor::Reload(name) => {
+                if let Some(at) = self.groups.iter().position(|group| group.name() == name) {
+                    self.group(at, |group, tools| group.tell(Event::Reload, tools));
+                }
+            }
+            ToSupervisor::Stop => self.stop("httpd ends"),
+        }
+    }
+
+    fn apply(&mut self, configuration: Configuration, groups: Vec<Declared>) {
+        let count = groups.len();
+        for declared in groups {
+            match self
+                .groups
+                .iter_mut()
+                .find(|group| group.name() == declared.character.name())
+            {
+                Some(group) => group.declare(declared),
+                None => self.groups.push(Group::new(declared)),
+            }
+        }
+        let text = format!(
+            "WSGI0500: configuration {} is in effect, with {count} process groups",
+            configuration.generation
+        );
+        self.log.write(Level::Info, &text);
+        self.configurations.push(configuration);
+        self.retire();
+    }
+
+    fn refuse(&mut self, generation: u64, reason: &str) {
+        let text = format!("WSGI0532: a configuration of daemon process groups cannot be used: {reason}");
+        self.log.write(Level::Error, &text);
+        self.answer(&FromSupervisor::Refused(generation, reason.as_bytes().to_vec()));
+    }
+
+    fn answer(&self, answer: &FromSupervisor) {
+        if let Ok(message) = answer.encode() {
+            // A parent that is gone needs no answer.
+            let _ = socket::send(&self.control, &message, &[]);
+        }
+    }
+
+    /// The last httpd child of a configuration has ended.
+    fn orphan(&mut self, generation: u64) {
+        self.configurations.retain(|known| known.generation != generation);
+        if self.configurations.is_empty() {
+            self.stop("the last httpd process is gone");
+        } else {
+            self.retire();
+        }
+    }
+
+    /// Lets go the groups that no configuration names any more.
+    fn retire(&mut self) {
+        for at in 0..self.groups.len() {
+            let name = self.groups[at].name();
+            let named = self
+                .configurations
+                .iter()
+                .any(|known| known.names.iter().any(|other| other == name));
+            if !named {
+                self.group(at, |group, tools| group.tell(Event::Retire, tools));
+            }
+        }
+    }
+
+    fn stop(&mut self, why: &str) {
+        if self.stopping {
+            return;
+        }
+        self.stopping = true;
+        self.log
+            .write(Level::Info, &format!("WSGI0507: all daemons end: {why}"));
+        for at in 0..self.groups.len() {
+            self.group(at, |group, tools| group.tell(Event::Stop, tools));
+        }
+    }
+
+    /// Lets a group act.
+    fn group(&mut self, at: usize, act: impl FnOnce(&mut Group, &mut Tools<'_>)) {
+        let elsewhere: usize = self.groups.iter().map(Group::starting).sum();
+        let Some(group) = self.groups.get_mut(at) else {
+            return;
+        };
+        let mut tools = Tools {
+            log: &self.log,
+            null: &self.null,
+            place: &mut self.control,
+            // Of these the group itself takes what it starts.
+            starts: self.starts.saturating_sub(elsewhere - group.starting()),
+        };
+        act(group, &mut tools);
+    }
+}
