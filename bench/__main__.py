@@ -23,7 +23,11 @@ def arguments() -> argparse.Namespace:
         prog="script/bench",
         description="CPU time per request of ours beside mod_wsgi, a C handler and a static file on the same httpd.",
     )
-    parser.add_argument("--quick", action="store_true", help="3 rounds, one client for hello only; under two minutes")
+    parser.add_argument(
+        "--quick",
+        action="store_true",
+        help="3 rounds, one client for hello only, the C handler in one form; under two minutes",
+    )
     parser.add_argument("--only", metavar="NAMES", help=f"contenders, separated by commas: {', '.join(names)}")
     parser.add_argument("--dist", type=Path, default=DIST, help="folder with another build of ours than target/dist")
     parser.add_argument("--before", type=Path, metavar="DIST", help="a further build of ours, measured beside it")
@@ -41,6 +45,8 @@ def arguments() -> argparse.Namespace:
     if options.before:
         builds.append(ours(options.before.resolve(), "before"))
     options.contenders = _named(parser, [*builds, *PEERS], options.only)
+    if options.quick and not options.only:
+        options.contenders = [one for one in options.contenders if one.name != "flushing"]
     # Counting takes its time under valgrind: hello is what has a number to reach.
     counting = options.instructions or options.syscalls
     options.workloads = _named(parser, WORKLOADS, options.workload or ("hello" if counting else None))
