@@ -213,6 +213,8 @@ impl Supervisor {
 
     fn obey(&mut self, message: ToSupervisor, descriptors: Vec<OwnedFd>) {
         match message {
+            // Nothing begins any more.
+            ToSupervisor::Begin(begin) if self.stopping => self.refuse(begin.generation, "the supervisor ends"),
             ToSupervisor::Begin(begin) => {
                 let generation = begin.generation;
                 match Incoming::new(begin, descriptors) {

@@ -7,6 +7,7 @@
 //! - The **queue** of a process group: one `SOCK_SEQPACKET` socketpair for the life of the server. httpd children send
 //!   to it, daemons receive from it; one datagram is one request ([`request::Request`]). It carries one descriptor
 //!   (`SCM_RIGHTS`): the far end of a reply pair.
+//!   httpd shuts its end down for reading, so that a daemon cannot fill it.
 //! - A **reply pair**: a `SOCK_STREAM` socketpair, made by the httpd child, used for one exchange at a time. httpd
 //!   keeps the near end, and closes its copy of the far end as soon as the datagram is out. So while a request runs
 //!   only the daemon that popped it holds the far end, and httpd reads the end of the stream when that daemon dies.
@@ -26,7 +27,7 @@
 //!                                                           POPPED   decides, in this order:
 //!                              (end of stream) ◀─────────────  past deadline, or requester gone: drop, close
 //!                              RETRY + far end ◀─────────────  draining: send it back unread
-//!                              STARTED         ◀─────────────  has a deadline: announce; EPIPE = withdrawn, drop
+//!                              STARTED         ◀─────────────  deadline, or waited long: announce; EPIPE = withdrawn, drop
 //! RUNNING   (first frame)                                   RUNNING  runs the application
 //!                              WANT_BODY       ◀─────────────  first read of wsgi.input
 //!           BODY … BODY_END or BODY_ERROR ────────────────▶
@@ -39,12 +40,14 @@
 //! ## QUEUED: the request is certainly not running
 //! httpd waits for the first frame, until the deadline or until its client is gone. To withdraw the request it calls
 //! `shutdown(SHUT_RDWR)` on the near end and then reads once:
-//! - A frame is there, sent before the shutdown: the request has begun. What it sends from now on is lost.
+//! - A frame is there, sent between the last look and the shutdown: the request has begun; what it sends is lost (504).
 //! - There is none. A request **with a deadline** has then certainly not begun and never will: its daemon sends
 //!   `STARTED` before it runs it, and gets `EPIPE` for that. httpd answers 503 with `Retry-After`. The price is one
-//!   more wake-up of the httpd worker, so only groups with a `queue-timeout` pay it. A request without a deadline may
-//!   be running silently: httpd gives it up (504, or its client is gone anyway) without promising anything, and a
-//!   daemon that pops it later finds the requester gone (`POLLHUP`) and drops it.
+//!   more wake-up of the httpd worker, so httpd sets a deadline only where it may want to withdraw: with
+//!   `queue-timeout`, and while the group is not READY.
+//! - There is none, and the request has no deadline. It may be running silently, if it was popped within
+//!   [`STARTED_AFTER_US`]; later than that daemons announce it, too, and later still they find the requester gone
+//!   (`POLLHUP`) and drop it. httpd gives it up (504, or its client is gone anyway) without promising anything.
 //!
 //! The deadline is a moment of `CLOCK_MONOTONIC`, the same in all processes. A daemon that pops a request after it
 //! drops it.
@@ -122,6 +125,10 @@ pub const MAX_PATH: usize = 4096;
 /// Longest frame of data. Such frames are handed out in pieces, so this costs no memory: it keeps lengths far from the
 /// end of every integer type.
 pub const MAX_DATA: usize = 1 << 30;
+
+/// From this age on, in µs, a daemon announces a request by `STARTED` whether it has a deadline or not: who has waited
+/// that long does not mind one more wake-up.
+pub const STARTED_AFTER_US: u64 = 10_000;
 
 /// Why bytes were not decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -16,7 +16,7 @@
 //! | … | the body, when it is inline (then the head is whole) |
 
 use super::field::{Fields, Pairs, put_pairs, put_short_text};
-use super::{Error, MAX_DATAGRAM, MAX_HEAD, MAX_INLINE_BODY, MAX_PATH, TooLarge};
+use super::{Error, MAX_DATAGRAM, MAX_HEAD, MAX_INLINE_BODY, MAX_PATH, STARTED_AFTER_US, TooLarge};
 
 /// First bytes of each datagram.
 pub const MAGIC: [u8; 4] = *b"WSGQ";
@@ -116,6 +116,16 @@ impl<'a> Request<'a> {
     /// comes in `HEAD_MORE` frames first.
     pub fn head(&self) -> &'a [u8] {
         self.head
+    }
+
+    /// Whether nobody waits for it any more; `now` in µs of `CLOCK_MONOTONIC`. Drop it then.
+    pub fn expired(&self, now: u64) -> bool {
+        self.deadline.is_some_and(|deadline| now >= deadline)
+    }
+
+    /// Whether `STARTED` goes out before it runs.
+    pub fn announced(&self, now: u64) -> bool {
+        self.deadline.is_some() || now.saturating_sub(self.enqueued) >= STARTED_AFTER_US
     }
 
     /// Bytes of the head that come in `HEAD_MORE` frames.
@@ -317,6 +327,21 @@ mod tests {
         };
         encode(&without, &head(), [], &mut out).unwrap();
         assert_eq!(Request::decode(&out).unwrap().deadline, None);
+    }
+
+    #[test]
+    fn times() {
+        let mut out = Vec::new();
+        encode(&new(Body::None), &head(), [], &mut out).unwrap();
+        let request = Request::decode(&out).unwrap();
+        assert!(request.announced(5_000_000));
+        assert!(!request.expired(5_999_999) && request.expired(6_000_000));
+        let free = Request {
+            deadline: None,
+            ..request
+        };
+        assert!(!free.announced(4_000_000) && !free.announced(5_009_999) && free.announced(5_010_000));
+        assert!(!free.expired(u64::MAX));
     }
 
     #[test]
