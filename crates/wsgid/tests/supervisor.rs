@@ -242,6 +242,7 @@ fn when_the_supervisor_is_killed_daemons_finish_and_end() {
     let group = world.group("shop", "processes=2");
     let _configuration = world.configure(&[group]).unwrap();
     let daemons = world.await_trace("ready", 2);
+    await_that("both are heard", || world.log().matches("WSGI0502").count() == 2);
     world.supervisor.kill().unwrap();
     await_that("their end", || daemons.iter().all(|pid| !is_alive(pid)));
     // By the end of the control socket or by the signal, whichever came first.
