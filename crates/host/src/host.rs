@@ -11,7 +11,9 @@ use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
 use crate::adapter::{Record, Request, Server, run, text_of_error};
 use crate::api::{self, Settings};
 use crate::gate::Gate;
-use crate::python::{Interpreter, Visit, abandon, active_visits, close_doors, own_states};
+use crate::python::{
+    Interpreter, Visit, abandon, active_visits, close_doors, end_nudging, nudge, nudge_on, own_states, spawn,
+};
 
 /// Python, started.
 pub struct Host {
@@ -97,49 +99,49 @@ impl Host {
             std::mem::forget(self);
             return;
         }
+        nudge_on();
         let deadline = Instant::now() + patience;
-        let gone = |busy: fn() -> usize| {
-            while busy() > 0 && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(2));
-            }
-            busy() == 0
-        };
-        if !gone(active_visits) {
+        if !comes_true(deadline, || active_visits() == 0) {
             return self.abandon(patience);
         }
-        for group in self.groups().iter() {
-            group.interpreter.adopt();
-        }
-        if gone(own_states) {
-            self.end();
-        } else {
-            self.abandon(patience);
-        }
+        self.end(deadline);
     }
 
-    /// Ends Python with nobody inside: each interpreter, then the main one. Where threads of Python's own are left,
-    /// ending an interpreter would crash: then only the exit handlers run, and nothing is finalised.
-    fn end(self) {
-        let Host {
-            server, main, groups, ..
-        } = self;
-        let mut clean = true;
-        for group in groups.into_inner().unwrap_or_else(PoisonError::into_inner) {
-            if !Arc::ptr_eq(&group, &main) {
-                clean &= end_group(group, true, |sub| {
-                    // SAFETY: nobody is inside and the doors are closed; no thread has a state of its own left, and
-                    // Python has said that it left no threads of its own.
-                    unsafe { sub.end(&main.interpreter) }
-                });
-            }
+    /// Ends Python with nobody inside: each interpreter, then the main one. Where threads are left, ending an interpreter
+    /// would crash: then only the exit handlers run, and nothing is finalised.
+    fn end(self, deadline: Instant) {
+        let groups = self.groups().clone();
+        let mut left = 0;
+        for group in &groups {
+            group.interpreter.adopt();
+            left += group.interpreter.attach(|py| group.record.end(py));
+        }
+        let clean = left == 0 && {
+            end_nudging();
+            self.groups().clear();
+            // Those who nudge hold on to their interpreter until they end.
+            let alone =
+                |group: &Arc<Group>| Arc::strong_count(group) == 1 + usize::from(Arc::ptr_eq(group, &self.main));
+            comes_true(deadline, || own_states() == 0 && groups.iter().all(alone))
+        };
+        if !clean {
+            let text = "WSGI0303: threads of the application still run at the end of the process; exit handlers run, \
+                        Python is not finalised";
+            self.server.log.log(Level::Info, text.as_bytes());
+            run_exit_handlers(&groups);
+            std::mem::forget((self, groups));
+            return;
+        }
+        let main = self.main;
+        for group in groups.into_iter().filter(|group| !Arc::ptr_eq(group, &main)) {
+            end_group(group, |sub| {
+                // SAFETY: nobody is inside and the doors are closed; no thread has a state of its own left, and Python
+                // has said that it left no threads of its own.
+                unsafe { sub.end(&main.interpreter) }
+            });
         }
         // SAFETY: as above, and all sub-interpreters have ended.
-        clean = end_group(main, clean, |main| unsafe { main.finalize() });
-        if !clean {
-            let text = "WSGI0303: threads of the application still run at the end of the process; exit handlers have \
-                        run, Python is not finalised";
-            server.log.log(Level::Info, text.as_bytes());
-        }
+        end_group(main, |main| unsafe { main.finalize() });
     }
 
     /// Ends with threads stuck inside: the exit handlers run if that is possible in time, in a thread that may get
@@ -156,10 +158,8 @@ impl Host {
         let (done, wait) = mpsc::channel();
         let groups = self.groups().clone();
         std::mem::forget(self);
-        thread::spawn(move || {
-            for group in groups.iter().rev() {
-                group.interpreter.attach(|py| group.record.run_exit_handlers(py));
-            }
+        spawn(move || {
+            run_exit_handlers(&groups);
             // The process ends; nothing of it is freed, since Python still runs.
             std::mem::forget(groups);
             // Whoever waited may be gone.
@@ -185,6 +185,9 @@ impl Host {
             );
             (Level::Error, text)
         };
+        if self.groups().len() == 1 {
+            keep_going_round(&self.main);
+        }
         let text = String::from_utf8_lossy(name);
         let (interpreter, record) = self
             .main
@@ -201,6 +204,7 @@ impl Host {
             record,
         });
         self.groups().push(Arc::clone(&group));
+        keep_going_round(&group);
         Ok(group)
     }
 
@@ -209,28 +213,37 @@ impl Host {
     }
 }
 
-/// Ends one interpreter with `end`. If it must not be ended, or threads of its own keep it from that, then only its exit
-/// handlers run, and this returns false.
-fn end_group(group: Arc<Group>, may_end: bool, end: impl FnOnce(Interpreter)) -> bool {
-    let may_end = group.interpreter.attach(|py| {
-        let may_end = group.record.end(py) == 0 && may_end;
-        if !may_end {
-            group.record.run_exit_handlers(py);
+/// Waits until it is so; false when the deadline passes before.
+fn comes_true(deadline: Instant, condition: impl Fn() -> bool) -> bool {
+    while !condition() {
+        if Instant::now() >= deadline {
+            return false;
         }
-        may_end
-    });
-    match Arc::into_inner(group) {
-        Some(Group {
-            interpreter, record, ..
-        }) if may_end => {
-            interpreter.attach(|_py| drop(record));
-            end(interpreter);
-            true
-        }
-        group => {
-            // The interpreter stays as it is, until the process ends.
-            std::mem::forget(group);
-            false
-        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    true
+}
+
+/// Lets a thread ask for the GIL in this interpreter, for the sake of those who wait in others.
+fn keep_going_round(group: &Arc<Group>) {
+    let group = Arc::clone(group);
+    nudge(move || group.interpreter.attach(|_py| ()));
+}
+
+/// Runs what `atexit` holds in each interpreter, the main one last, and leaves them as they are.
+fn run_exit_handlers(groups: &[Arc<Group>]) {
+    for group in groups.iter().rev() {
+        group.interpreter.attach(|py| group.record.run_exit_handlers(py));
+    }
+}
+
+/// Ends one interpreter with `end`, which nobody else uses any more.
+fn end_group(group: Arc<Group>, end: impl FnOnce(Interpreter)) {
+    if let Some(Group {
+        interpreter, record, ..
+    }) = Arc::into_inner(group)
+    {
+        interpreter.attach(|_py| drop(record));
+        end(interpreter);
     }
 }

@@ -45,14 +45,12 @@ pub fn load<'py>(
     }
     // One thread of the process loads; the others wait for it, detached, and then share what it loaded.
     let _gate = py.detach(|| record.loading().enter());
-    match (loaded(py, record, request), old) {
-        (Some((new, dict)), None) => {
-            drop(new);
-            Ok(dict)
-        }
-        (Some((new, dict)), Some((old, _))) if !new.is(&old) => Ok(dict),
-        _ => execute(py, record, request),
+    if let Some((new, dict)) = loaded(py, record, request)
+        && old.is_none_or(|(old, _)| !new.is(&old))
+    {
+        return Ok(dict);
     }
+    execute(py, record, request)
 }
 
 /// Module and namespace of the script as it is loaded now.

@@ -91,7 +91,8 @@ impl Interpreter {
         unsafe {
             ffi::PyEval_RestoreThread(keeper);
             ffi::Py_EndInterpreter(keeper);
-            if keeps_lock_after_end() {
+            // Up to 3.11 the GIL is still held, without a current state.
+            if is_before(12) {
                 ffi::PyThreadState_Swap(main_state);
                 ffi::PyEval_SaveThread();
             }
@@ -133,10 +134,11 @@ impl Interpreter {
     }
 }
 
-/// Whether the GIL is still held after `Py_EndInterpreter`: so up to 3.11.
-fn keeps_lock_after_end() -> bool {
+/// Whether this is a CPython before 3.`minor`.
+pub(super) fn is_before(minor: u32) -> bool {
     // SAFETY: a constant text such as "3.11.2 (main, …)".
     let version = unsafe { CStr::from_ptr(ffi::Py_GetVersion()) };
-    let minor = version.to_bytes().split(|b| *b == b'.').nth(1);
-    matches!(minor, Some(b"10" | b"11"))
+    let number = version.to_bytes().split(|b| *b == b'.').nth(1);
+    let number = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u32>().ok());
+    number.is_some_and(|number| number < minor)
 }

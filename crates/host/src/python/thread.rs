@@ -8,6 +8,7 @@ use pyo3_ffi as ffi;
 
 use super::attached;
 use super::interpreter::Interpreter;
+use super::nudge;
 
 /// Set when Python starts to end: from then on no thread gets in.
 static CLOSED: AtomicBool = AtomicBool::new(false);
@@ -37,6 +38,7 @@ impl Visit {
             VISITS.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
+        nudge::wake_if_asleep();
         VISITING.set(true);
         Some(Visit(()))
     }

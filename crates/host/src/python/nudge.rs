@@ -1,0 +1,94 @@
+//! The cure for a fault of CPython before 3.13: a thread that waits for the GIL asks only threads of *its own* interpreter
+//! to give it up. So a thread that computes in one interpreter starves all others, until it waits for something itself.
+//!
+//! The cure: while requests run, a thread of each interpreter asks for the GIL from time to time, and so keeps it going
+//! round. Needed only where there are several interpreters.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use super::interpreter::is_before;
+use super::thread::active_visits;
+
+/// Twice the time that CPython lets a thread compute while others wait (`sys.getswitchinterval`).
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// Somebody sleeps, see [`next`].
+static ASLEEP: AtomicBool = AtomicBool::new(false);
+/// Nobody may sleep: Python is ending.
+static ALERT: AtomicBool = AtomicBool::new(false);
+static ENDED: AtomicBool = AtomicBool::new(false);
+static SLEEP: Mutex<()> = Mutex::new(());
+static WAKE: Condvar = Condvar::new();
+
+/// Calls `ask` in a thread of its own from time to time, if this Python needs it. It shall attach to an interpreter and
+/// detach again.
+pub fn nudge(ask: impl Fn() + Send + 'static) {
+    if is_before(13) {
+        spawn(move || {
+            while next() {
+                ask();
+            }
+        });
+    }
+}
+
+/// Keeps those threads at it, even without requests, while Python ends.
+pub fn nudge_on() {
+    ALERT.store(true, Ordering::SeqCst);
+    wake();
+}
+
+/// Ends those threads, soon.
+pub fn end_nudging() {
+    ENDED.store(true, Ordering::SeqCst);
+    wake();
+}
+
+/// Called when a request has begun.
+pub(super) fn wake_if_asleep() {
+    if ASLEEP.load(Ordering::SeqCst) {
+        wake();
+    }
+}
+
+/// Starts a thread of the host's own. It gets no signals: those belong to the threads that httpd has made.
+pub fn spawn(work: impl FnOnce() + Send + 'static) {
+    // SAFETY: plain calls on two sets of this thread's; the new thread inherits the mask, this one gets its own back.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        let mut own: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut own);
+        // Without a thread the work is left undone: all of it is help in need.
+        drop(thread::Builder::new().spawn(work));
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const own, std::ptr::null_mut());
+    }
+}
+
+/// Waits until it is time to ask again; false when there is nothing to ask for any more.
+fn next() -> bool {
+    thread::sleep(INTERVAL);
+    if !is_awake() {
+        let guard = SLEEP.lock().unwrap_or_else(PoisonError::into_inner);
+        // A request that begins after this sees it; one that began before is seen by the condition.
+        ASLEEP.store(true, Ordering::SeqCst);
+        drop(
+            WAKE.wait_while(guard, |()| !is_awake())
+                .unwrap_or_else(PoisonError::into_inner),
+        );
+    }
+    !ENDED.load(Ordering::SeqCst)
+}
+
+fn is_awake() -> bool {
+    active_visits() > 0 || ALERT.load(Ordering::SeqCst) || ENDED.load(Ordering::SeqCst)
+}
+
+fn wake() {
+    let _guard = SLEEP.lock().unwrap_or_else(PoisonError::into_inner);
+    ASLEEP.store(false, Ordering::SeqCst);
+    WAKE.notify_all();
+}
