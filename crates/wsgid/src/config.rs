@@ -169,7 +169,8 @@ impl Configuration {
             && *shown != Some(state)
             && let Ok(offset) = u64::try_from(at * status::SLOT)
         {
-            // A page that cannot be written leaves httpd with what it said before; requests then wait instead of failing.
+            // A page that cannot be written leaves httpd with what it said before; requests then wait instead of
+            // failing.
             let _ = self.status.write_all_at(&status::encode(state), offset);
             *shown = Some(state);
         }

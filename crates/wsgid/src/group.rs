@@ -10,6 +10,7 @@ use rustix::process::Signal;
 use wsgi_core::abi::Level;
 use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, State, Time};
 use wsgi_core::wire::control::daemon::FromDaemon;
+use wsgi_core::wire::control::stats::Stats;
 
 use crate::config::{Character, Declared};
 use crate::daemon::{Daemon, New, Said};
@@ -301,11 +302,13 @@ impl Group {
             return format!("a daemon process {how}");
         };
         let age = clock::now().saturating_sub(daemon.started).as_secs_f64();
+        let mut text = format!("daemon process {} {how} after {age:.1} s", daemon.pid);
         let stats = daemon.stats();
-        format!(
-            "daemon process {} {how} after {age:.1} s, with {} requests completed and {} running",
-            daemon.pid, stats.completed, stats.running
-        )
+        if stats != Stats::default() {
+            let Stats { completed, running, .. } = stats;
+            text += &format!(", with {completed} requests completed and {running} in progress");
+        }
+        text
     }
 
     fn write(&self, tools: &Tools<'_>, level: Level, text: String) {

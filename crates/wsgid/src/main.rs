@@ -12,9 +12,14 @@ mod log;
 mod supervisor;
 mod sys;
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
+use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 
+use nix::sys::signalfd::SignalFd;
+use rustix::io::FdFlags;
+use rustix::net::SocketType;
+use rustix::thread::{CapabilitySet, CapabilitySets};
 use wsgi_core::abi::Level;
 
 use crate::log::Log;
@@ -34,17 +39,36 @@ fn main() -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn prepare(control: &std::os::fd::OwnedFd) -> Result<(std::fs::File, nix::sys::signalfd::SignalFd), String> {
+fn prepare(control: &OwnedFd) -> Result<(File, SignalFd), String> {
     rustix::net::sockopt::socket_type(control)
         .ok()
-        .filter(|kind| *kind == rustix::net::SocketType::SEQPACKET)
+        .filter(|kind| *kind == SocketType::SEQPACKET)
         .ok_or("wsgid is started by httpd; there is nothing to run by hand")?;
     signal::keep_children();
-    rustix::io::fcntl_setfd(control, rustix::io::FdFlags::CLOEXEC).map_err(|error| error.to_string())?;
+    confine().map_err(|error| format!("cannot give up capabilities: {error}"))?;
+    rustix::io::fcntl_setfd(control, FdFlags::CLOEXEC).map_err(|error| error.to_string())?;
     let signals = signal::collect().map_err(|error| format!("cannot receive signals: {error}"))?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
     Ok((
         null.map_err(|error| format!("cannot open /dev/null: {error}"))?,
         signals,
     ))
+}
+
+/// Keeps of root's powers only those that starting and ending other users' processes takes (capabilities(7)). What
+/// daemons may gain by programs of their own (`sudo`) is not touched.
+fn confine() -> rustix::io::Result<()> {
+    let needed = CapabilitySet::SETUID
+        | CapabilitySet::SETGID
+        | CapabilitySet::KILL
+        | CapabilitySet::SYS_RESOURCE
+        | CapabilitySet::SYS_NICE
+        | CapabilitySet::SYS_CHROOT;
+    let held = rustix::thread::capabilities(None)?.permitted & needed;
+    let sets = CapabilitySets {
+        effective: held,
+        permitted: held,
+        inheritable: CapabilitySet::empty(),
+    };
+    rustix::thread::set_capabilities(None, sets)
 }

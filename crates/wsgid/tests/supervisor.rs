@@ -80,6 +80,7 @@ fn a_killed_daemon_is_replaced_and_the_log_says_how_it_died() {
         "[wsgi:error] [pid {}] WSGI0510: group 'shop': daemon process {first} was killed by SIGKILL",
         world.supervisor.id()
     ));
+    world.await_log(", with 7 requests completed and 2 in progress");
     configuration.await_state(0, |state| state == State::Ready);
 }
 
@@ -159,7 +160,7 @@ fn a_reload_that_fails_keeps_the_old_daemons() {
     world.await_log("WSGI0514: group 'shop': 2 starts of new daemons in a row have failed; the old ones go on serving");
     assert_eq!(configuration.state(0), State::Ready);
     world.request("shop", "hello");
-    assert_eq!(world.await_trace("served", 1), [good.clone()]);
+    assert_eq!(world.await_trace("served", 1), std::slice::from_ref(&good));
     fs::remove_file(world.path("broken")).unwrap();
     world.send(&ToSupervisor::Reload(b"shop".to_vec()), &[]);
     world.await_trace("ready", 2);
@@ -302,6 +303,26 @@ fn a_daemon_that_is_never_ready_is_killed() {
     let configuration = world.configure(&[group]).unwrap();
     world.await_log("was not ready within startup-timeout; it is killed");
     configuration.await_state(0, |state| matches!(state, State::Failed { .. }));
+}
+
+#[test]
+fn the_supervisor_keeps_only_the_powers_that_it_needs() {
+    let mut world = World::new();
+    let group = world.group("shop", "");
+    let _configuration = world.configure(&[group]).unwrap();
+    world.await_trace("ready", 1);
+    let status = fs::read_to_string(format!("/proc/{}/status", world.supervisor.id())).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+        line.trim().to_owned()
+    };
+    assert_eq!(field("Threads:"), "1");
+    // KILL 5, SETGID 6, SETUID 7, SYS_CHROOT 18, SYS_NICE 23, SYS_RESOURCE 24 (linux/capability.h)
+    let allowed: u64 = [5, 6, 7, 18, 23, 24].iter().map(|bit| 1 << bit).sum();
+    for set in ["CapEff:", "CapPrm:"] {
+        let held = u64::from_str_radix(&field(set), 16).unwrap();
+        assert_eq!(held & !allowed, 0, "{set} {held:x}");
+    }
 }
 
 #[test]

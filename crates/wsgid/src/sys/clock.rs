@@ -15,8 +15,8 @@ pub fn now() -> Time {
 pub fn stamp() -> String {
     let now = clock_gettime(ClockId::Realtime);
     let mut parts = MaybeUninit::<libc::tm>::zeroed();
-    // SAFETY: reads one number and fills the structure, which is valid with all bytes zero; it may read TZ, which nobody
-    // changes.
+    // SAFETY: reads one number and fills the structure, which is valid with all bytes zero; it may read TZ, which
+    // nobody changes.
     let parts = unsafe {
         libc::localtime_r(&raw const now.tv_sec, parts.as_mut_ptr());
         parts.assume_init()

@@ -27,7 +27,8 @@ pub fn asked_to_end(signals: &SignalFd) -> bool {
 /// Every signal does what it does by default, and arrives.
 pub fn restore() {
     for signal in Signal::iterator() {
-        // SAFETY: sets the default action of a signal, without a handler; KILL and STOP are refused, which changes nothing.
+        // SAFETY: sets the default action of a signal, without a handler; KILL and STOP are refused, which changes
+        // nothing.
         unsafe { libc::signal(signal as i32, libc::SIG_DFL) };
     }
     // Fails only for a wrong argument.
