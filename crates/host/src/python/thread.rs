@@ -28,19 +28,19 @@ thread_local! {
 }
 
 /// A thread's stay with Python. Python is not ended as long as one exists.
-pub struct Visit(());
+pub struct Visit {
+    _inside: Inside,
+}
 
 impl Visit {
     /// Comes in; `None` when Python is ending or has ended.
     pub fn begin() -> Option<Visit> {
-        VISITS.fetch_add(1, Ordering::SeqCst);
+        let inside = Inside::enter();
         if CLOSED.load(Ordering::SeqCst) {
-            VISITS.fetch_sub(1, Ordering::SeqCst);
             return None;
         }
-        nudge::wake_if_asleep();
         VISITING.set(true);
-        Some(Visit(()))
+        Some(Visit { _inside: inside })
     }
 
     /// Whether the calling thread itself is on a visit.
@@ -52,6 +52,22 @@ impl Visit {
 impl Drop for Visit {
     fn drop(&mut self) {
         VISITING.set(false);
+    }
+}
+
+/// Counts a thread that uses Python.
+struct Inside;
+
+impl Inside {
+    fn enter() -> Inside {
+        VISITS.fetch_add(1, Ordering::SeqCst);
+        nudge::wake_if_asleep();
+        Inside
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
         VISITS.fetch_sub(1, Ordering::SeqCst);
     }
 }
@@ -96,9 +112,10 @@ struct States(RefCell<Vec<State>>);
 impl Drop for States {
     fn drop(&mut self) {
         // The thread ends. Python is not finalised while a thread has states of its own; but it may be stuck for good.
-        if ABANDONED.load(Ordering::SeqCst) {
+        if ABANDONED.load(Ordering::SeqCst) || !self.0.get_mut().iter().any(|state| state.ours) {
             return;
         }
+        let _inside = Inside::enter();
         // The main interpreter's state was made first and goes last: up to 3.11 it is the one that
         // PyGILState_Ensure finds.
         while let Some(state) = self.0.get_mut().pop() {
