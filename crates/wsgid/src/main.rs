@@ -12,11 +12,9 @@ mod log;
 mod supervisor;
 mod sys;
 
-use std::fs::{File, OpenOptions};
-use std::os::fd::OwnedFd;
+use std::fs::OpenOptions;
 use std::process::ExitCode;
 
-use nix::sys::signalfd::SignalFd;
 use rustix::io::FdFlags;
 use rustix::net::SocketType;
 use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -27,32 +25,29 @@ use crate::supervisor::Supervisor;
 use crate::sys::{process, signal};
 
 fn main() -> ExitCode {
-    let control = process::control_socket();
-    let fault = match prepare(&control) {
-        Ok((null, signals)) => {
-            Supervisor::new(control, null.into(), signals).run();
-            return ExitCode::SUCCESS;
+    match prepare() {
+        Ok(mut supervisor) => {
+            supervisor.run();
+            ExitCode::SUCCESS
         }
-        Err(fault) => fault,
-    };
-    Log::default().write(Level::Critical, &format!("WSGI0533: {fault}"));
-    ExitCode::FAILURE
+        Err(fault) => {
+            Log::default().write(Level::Critical, &format!("WSGI0533: {fault}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-fn prepare(control: &OwnedFd) -> Result<(File, SignalFd), String> {
-    rustix::net::sockopt::socket_type(control)
-        .ok()
-        .filter(|kind| *kind == SocketType::SEQPACKET)
+fn prepare() -> Result<Supervisor, String> {
+    let control = process::control_socket()
+        .filter(|control| rustix::net::sockopt::socket_type(control) == Ok(SocketType::SEQPACKET))
         .ok_or("wsgid is started by httpd; there is nothing to run by hand")?;
     signal::keep_children();
     confine().map_err(|error| format!("cannot give up capabilities: {error}"))?;
-    rustix::io::fcntl_setfd(control, FdFlags::CLOEXEC).map_err(|error| error.to_string())?;
+    rustix::io::fcntl_setfd(&control, FdFlags::CLOEXEC).map_err(|error| error.to_string())?;
     let signals = signal::collect().map_err(|error| format!("cannot receive signals: {error}"))?;
     let null = OpenOptions::new().read(true).write(true).open("/dev/null");
-    Ok((
-        null.map_err(|error| format!("cannot open /dev/null: {error}"))?,
-        signals,
-    ))
+    let null = null.map_err(|error| format!("cannot open /dev/null: {error}"))?;
+    Ok(Supervisor::new(control, null.into(), signals))
 }
 
 /// Keeps of root's powers only those that starting and ending other users' processes takes (capabilities(7)). What

@@ -1,6 +1,6 @@
 //! Processes (`unistd.h`).
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd};
 
 use nix::unistd::{ForkResult, Pid, fork};
 use wsgi_core::wire::control::CONTROL_FD;
@@ -20,11 +20,14 @@ pub fn start(work: impl FnOnce()) -> nix::Result<Pid> {
     }
 }
 
-/// Takes the control socket that httpd has left at its number. To be called once, first of all.
-pub fn control_socket() -> OwnedFd {
-    // SAFETY: by contract with the one who started this program the descriptor is open and ours alone; if it is not,
-    // every use of it fails, since nothing else has been opened yet.
-    unsafe { OwnedFd::from_raw_fd(CONTROL_FD) }
+/// Takes the control socket that httpd has left at its number; `None` if nothing is there. To be called once, first of
+/// all.
+pub fn control_socket() -> Option<OwnedFd> {
+    // SAFETY: only asked about, within this call.
+    let there = unsafe { BorrowedFd::borrow_raw(CONTROL_FD) };
+    rustix::io::fcntl_getfd(there).ok()?;
+    // SAFETY: it is open, and nobody else in this process can have opened it: nothing else has run yet.
+    Some(unsafe { OwnedFd::from_raw_fd(CONTROL_FD) })
 }
 
 /// Closes every descriptor above the control socket's. Only for a child that is about to become another program.
