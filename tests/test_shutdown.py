@@ -179,6 +179,7 @@ def test_daemon_threads(server, path):
 
 
 @SLOW
+@pytest.mark.differs("crashes now and then")
 @pytest.mark.parametrize("path", ["/main", "/sub"])
 def test_busy_daemon_thread(server, path):
     """Nor do they when they are busy; before CPython 3.12 one interpreter's busy thread starves all others."""
