@@ -4,14 +4,13 @@ use std::ffi::CString;
 
 use wsgi_core::alias::{AliasOptions, covers, filename};
 use wsgi_core::directive::Refusal;
-use wsgi_core::group::GroupName;
 
-use crate::handler::HANDLER;
 use crate::httpd::command::Arguments;
 use crate::httpd::module::Answer;
 use crate::httpd::regex::{Groups, Regex};
 use crate::httpd::request::Request;
 use crate::module::Wsgi;
+use crate::target::HANDLER;
 
 /// One alias.
 pub struct Alias {
@@ -32,7 +31,7 @@ impl Alias {
         let mut words = arguments.words();
         let path = words.required("URL path")?;
         let target = words.required("script or folder for it")?;
-        let options = checked(AliasOptions::parse(&mut words)?)?;
+        let options = AliasOptions::parse(&mut words)?;
         Ok(Alias {
             pattern: Pattern::Path(path),
             target,
@@ -45,7 +44,7 @@ impl Alias {
         let mut words = arguments.words();
         let pattern = words.required("regular expression")?;
         let target = words.required("script for it")?;
-        let options = checked(AliasOptions::parse(&mut words)?)?;
+        let options = AliasOptions::parse(&mut words)?;
         let shown = String::from_utf8_lossy(&pattern).into_owned();
         let regex = CString::new(pattern)
             .ok()
@@ -113,11 +112,4 @@ fn substitute(target: &[u8], uri: &[u8], groups: &Groups) -> Vec<u8> {
         }
     }
     result
-}
-
-fn checked(options: AliasOptions) -> Result<AliasOptions, Refusal> {
-    match options.process_group {
-        None | Some(GroupName::Global) => Ok(options),
-        Some(_) => Err("daemon process groups are not there yet; use process-group=%{GLOBAL}, or leave it out".into()),
-    }
 }

@@ -4,18 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use once_cell::sync::OnceCell;
+use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::MapHead;
 use wsgi_core::group::GroupName;
 use wsgi_core::python::Python;
 
 use crate::alias::Alias;
+use crate::daemon::Groups;
 use crate::embedded::Embedded;
+use crate::supervisor::Definition;
 
 /// Settings of a server or virtual host.
 #[derive(Default)]
 pub struct ServerConfig {
     /// Script aliases in order; the first that matches counts.
     pub aliases: Vec<Arc<Alias>>,
+    /// Daemon process groups that were defined here.
+    pub daemons: Vec<Arc<DaemonOptions>>,
     /// Settings of the whole process. Only the main server's are read.
     pub global: Global,
 }
@@ -33,6 +38,12 @@ pub struct Global {
     pub found: OnceCell<Python>,
     /// The interpreter of this child process, once it runs.
     pub embedded: OnceCell<Embedded>,
+    /// `WSGIGracefulReload`; On if unset
+    pub graceful_reload: Option<bool>,
+    /// The daemon process groups as all servers define them, once they were looked at.
+    pub definitions: OnceCell<Vec<Definition>>,
+    /// The daemon process groups of all servers, once their queues exist.
+    pub groups: OnceCell<Groups>,
 }
 
 impl ServerConfig {
@@ -40,6 +51,8 @@ impl ServerConfig {
     pub fn over(&self, outer: &ServerConfig) -> ServerConfig {
         ServerConfig {
             aliases: self.aliases.iter().chain(&outer.aliases).cloned().collect(),
+            // Each stays where it was defined; all of them are found by walking the servers.
+            daemons: self.daemons.clone(),
             global: Global::default(),
         }
     }
@@ -48,6 +61,8 @@ impl ServerConfig {
 /// Settings that may stand anywhere: server, virtual host, directory, most of them in `.htaccess`.
 #[derive(Clone, Copy, Default)]
 pub struct DirectoryConfig<'p> {
+    /// `WSGIProcessGroup`; embedded if unset
+    pub process_group: Option<&'p GroupName>,
     /// `WSGIApplicationGroup`; `%{RESOURCE}` if unset
     pub application_group: Option<&'p GroupName>,
     /// `WSGICallableObject`; `application` if unset
@@ -68,6 +83,7 @@ impl<'p> DirectoryConfig<'p> {
     /// An inner place's settings over an outer one's.
     pub fn over(&self, outer: &DirectoryConfig<'p>) -> DirectoryConfig<'p> {
         DirectoryConfig {
+            process_group: self.process_group.or(outer.process_group),
             application_group: self.application_group.or(outer.application_group),
             callable_object: self.callable_object.or(outer.callable_object),
             pass_authorization: self.pass_authorization.or(outer.pass_authorization),

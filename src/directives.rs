@@ -5,6 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::{MapHead, Refusal};
 use wsgi_core::group::GroupName;
 
@@ -16,7 +17,7 @@ use crate::module::Wsgi;
 /// The table as httpd reads it.
 pub static COMMANDS: [Command<Wsgi>; DIRECTIVES.len() + 1] = table(&DIRECTIVES);
 
-static DIRECTIVES: [Directive<Wsgi>; 13] = [
+static DIRECTIVES: [Directive<Wsgi>; 15] = [
     Directive {
         name: c"WSGIApplicationGroup",
         place: Place::Directory,
@@ -42,10 +43,25 @@ static DIRECTIVES: [Directive<Wsgi>; 13] = [
         set: Set::Directory(|config, arguments| flag(&mut config.chunked_request, arguments)),
     },
     Directive {
+        name: c"WSGIDaemonProcess",
+        place: Place::Server,
+        help: c"Name of a daemon process group, then options name=value",
+        set: Set::Server(|config: &mut ServerConfig, arguments| {
+            config.daemons.push(Arc::new(DaemonOptions::parse(arguments.words())?));
+            Ok(())
+        }),
+    },
+    Directive {
         name: c"WSGIEnableSendfile",
         place: Place::FileInfo,
         help: c"On lets files that applications return through wsgi.file_wrapper be sent by sendfile",
         set: Set::Directory(|config, arguments| flag(&mut config.enable_sendfile, arguments)),
+    },
+    Directive {
+        name: c"WSGIGracefulReload",
+        place: Place::Server,
+        help: c"Off leaves daemons of unchanged groups as they are at a graceful restart; On replaces them one by one",
+        set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.graceful_reload, arguments)),
     },
     Directive {
         name: c"WSGIMapHEADToGET",
@@ -61,6 +77,15 @@ static DIRECTIVES: [Directive<Wsgi>; 13] = [
         place: Place::FileInfo,
         help: c"On passes the Authorization header to applications",
         set: Set::Directory(|config, arguments| flag(&mut config.pass_authorization, arguments)),
+    },
+    Directive {
+        name: c"WSGIProcessGroup",
+        place: Place::Directory,
+        help: c"Daemon process group that applications run in, or %{GLOBAL} for httpd's own processes",
+        set: Set::Directory(|config, arguments| {
+            config.process_group = Some(group(arguments, "name of the process group")?);
+            Ok(())
+        }),
     },
     Directive {
         name: c"WSGIPython",
@@ -112,15 +137,6 @@ static DIRECTIVES: [Directive<Wsgi>; 13] = [
         place: Place::FileInfo,
         help: c"Off keeps a script as it was first loaded; On loads it again when its file has changed",
         set: Set::Directory(|config, arguments| flag(&mut config.script_reloading, arguments)),
-    },
-    Directive {
-        name: c"WSGIProcessGroup",
-        place: Place::Directory,
-        help: c"Processes that applications run in: only %{GLOBAL}, httpd's own, so far",
-        set: Set::Directory(|_, arguments| match group(arguments, "name of the process group")? {
-            GroupName::Global => Ok(()),
-            _ => Err("daemon process groups are not there yet; use %{GLOBAL}, or leave the directive out".into()),
-        }),
     },
 ];
 

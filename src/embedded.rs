@@ -8,7 +8,6 @@ use wsgi_core::python::{self, Choice, Python};
 
 use crate::config::Global;
 use crate::environ::Environ;
-use crate::handler::Target;
 use crate::host::{Exchange, Host, Start};
 use crate::httpd::body::Body;
 use crate::httpd::module::Answer;
@@ -17,6 +16,7 @@ use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{log, process};
 use crate::module::Wsgi;
+use crate::target::Target;
 
 /// The interpreter of this child.
 pub struct Embedded {
@@ -114,7 +114,7 @@ fn find(global: &Global) -> Result<&Python, String> {
 }
 
 /// The host's file, in the folder `mod_wsgi` beside this module.
-fn host_file() -> Result<PathBuf, String> {
+pub fn host_file() -> Result<PathBuf, String> {
     let module = process::module_file().ok_or("WSGI0135: the module cannot tell which file it was loaded from")?;
     let host = module.with_file_name("mod_wsgi").join("wsgi_host.abi3.so");
     if host.is_file() {

@@ -3,19 +3,18 @@
 //! Later entries win over earlier ones of the same name: first what other modules and `SetEnv` put into the request's
 //! environment, then what the server itself knows.
 
-use wsgi_core::abi::{Bytes, Variable};
-use wsgi_core::alias::collapse_slashes;
 use wsgi_core::directive::MapHead;
 use wsgi_core::header;
 
-use crate::handler::Target;
+use crate::host::Variables;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
+use crate::target::Target;
 
 /// The entries, borrowed from the request.
 pub struct Environ<'r> {
     /// In order.
-    pub variables: Vec<Variable>,
+    pub variables: Variables<'r>,
     /// The request came over TLS, as mod_ssl or the variable `HTTPS` says.
     pub https: bool,
     pool: Pool<'r>,
@@ -25,7 +24,7 @@ impl<'r> Environ<'r> {
     /// Collects the entries for a request that is to run as `target` says. `process` is this process's number.
     pub fn of(request: Request<'r>, target: &'r Target<'r>) -> Environ<'r> {
         let mut environ = Environ {
-            variables: Vec::with_capacity(64),
+            variables: Variables::new(),
             https: request.cgi().is_tls(),
             pool: request.pool(),
         };
@@ -38,10 +37,7 @@ impl<'r> Environ<'r> {
     }
 
     fn put(&mut self, name: &'r [u8], value: &'r [u8]) {
-        self.variables.push(Variable {
-            name: Bytes::of(name),
-            value: Bytes::of(value),
-        });
+        self.variables.push(name, value);
     }
 
     fn put_number(&mut self, name: &'r [u8], value: u32) {
@@ -147,7 +143,7 @@ impl<'r> Environ<'r> {
     /// The module's own keys.
     fn put_own(&mut self, request: Request<'r>, target: &'r Target<'r>) {
         let cgi = request.cgi();
-        self.put(b"mod_wsgi.process_group", b"");
+        self.put(b"mod_wsgi.process_group", &target.process_group);
         self.put(b"mod_wsgi.application_group", &target.application_group);
         self.put(b"mod_wsgi.callable_object", &target.callable_object);
         self.put(b"mod_wsgi.request_handler", request.handler());
@@ -161,15 +157,6 @@ impl<'r> Environ<'r> {
             self.put(b"mod_wsgi.connection_id", id);
         }
         self.put_number(b"mod_wsgi.server_pid", std::process::id());
-    }
-}
-
-/// A path without runs of slashes; copied only if it has some.
-pub fn collapsed<'r>(pool: Pool<'r>, path: &'r [u8]) -> &'r [u8] {
-    if path.windows(2).any(|pair| pair == b"//") {
-        pool.bytes(&collapse_slashes(path))
-    } else {
-        path
     }
 }
 

@@ -1,11 +1,13 @@
 //! `mod_wsgi.so`, the httpd module.
 //!
 //! From the top: [`module`] wires the hooks, [`directives`] and [`config`] read the configuration, [`alias`] maps URLs,
-//! [`handler`] checks a request and gives it to [`embedded`], which speaks to the Python [`host`]. All of httpd's C API
-//! is under [`httpd`], all that crosses to the host under [`host`].
+//! [`handler`] checks a request, finds its [`target`] and gives it to [`embedded`], which speaks to the Python [`host`], or
+//! to [`daemon`], which sends it to a process that [`supervisor`] sees to. All of httpd's C API is under [`httpd`], all
+//! that crosses to the host under [`host`].
 
 mod alias;
 mod config;
+mod daemon;
 mod directives;
 mod embedded;
 mod environ;
@@ -13,3 +15,5 @@ mod handler;
 mod host;
 mod httpd;
 mod module;
+mod supervisor;
+mod target;

@@ -7,7 +7,7 @@ use crate::httpd::module::{Answer, Module, Record};
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::{alias, embedded, handler};
+use crate::{alias, embedded, handler, supervisor};
 
 /// The module.
 pub struct Wsgi;
@@ -44,10 +44,18 @@ impl Module for Wsgi {
     }
 
     fn check_config(server: Server<'_>) -> Result<(), String> {
+        supervisor::check(server)?;
         embedded::check(server)
     }
 
+    fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
+        supervisor::configure(pool, server)
+    }
+
     fn child_init(pool: Pool<'_>, server: Server<'_>) {
+        if let Some(groups) = server.main().config::<Wsgi>().global.groups.get() {
+            groups.enter_child();
+        }
         embedded::start(pool, server);
     }
 

@@ -4,6 +4,7 @@ use std::ffi::{c_int, c_void};
 use std::os::fd::BorrowedFd;
 use std::slice;
 
+use rustix::fs::SeekFrom;
 use wsgi_core::abi::{Bytes, ExchangeTable, Level, Sent, Variable, WRITE_END};
 
 use crate::httpd::body::{Body, BodyError};
@@ -66,7 +67,7 @@ unsafe fn guarded<T>(context: *mut c_void, fallback: T, body: impl FnOnce(&mut E
 
 /// # Safety
 /// As the table says: live for the call.
-unsafe fn bytes<'a>(bytes: Bytes) -> &'a [u8] {
+pub(super) unsafe fn bytes<'a>(bytes: Bytes) -> &'a [u8] {
     if bytes.len == 0 {
         return &[];
     }
@@ -173,7 +174,13 @@ unsafe extern "C" fn file(context: *mut c_void, fd: c_int, offset: i64, len: u64
                 offset: u64::try_from(offset).unwrap_or(0),
                 length: len,
             };
+            // The copy shares its position with the application's, and reading moves it.
+            let position = rustix::fs::tell(BorrowedFd::borrow_raw(fd));
             let sent = exchange.reply.send(std::iter::once(piece), true);
+            if let Ok(position) = position {
+                // Nothing to do if it fails: a file that cannot be positioned has no position to keep.
+                let _ = rustix::fs::seek(BorrowedFd::borrow_raw(fd), SeekFrom::Start(position));
+            }
             exchange.sent(sent)
         })
     }

@@ -2,6 +2,8 @@
 
 mod exchange;
 mod library;
+mod variables;
 
 pub use exchange::Exchange;
 pub use library::{Host, Start};
+pub use variables::Variables;

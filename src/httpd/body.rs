@@ -56,45 +56,64 @@ impl<'r> Body<'r> {
     /// # Errors
     /// When the client went away, took too long or broke the framing; every later call then fails as well.
     pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
-        let mut filled = 0;
-        while filled == 0 {
-            match self.state {
-                State::Failed(status) => return Err(BodyError(status)),
-                State::Ended => return Ok(0),
-                State::Open => {}
+        let wait = !buffer.is_empty();
+        loop {
+            match self.read_some(buffer, wait) {
+                Ok(None) if wait => {}
+                other => return other.map(Option::unwrap_or_default),
             }
-            if self.pending.is_empty() {
-                // Without a wait the filters still send `100 Continue`.
-                let block = if buffer.is_empty() {
-                    ffi::apr_read_type_e_APR_NONBLOCK_READ
-                } else {
-                    ffi::apr_read_type_e_APR_BLOCK_READ
-                };
-                let wanted = buffer.len().clamp(1, PIECE) as ffi::apr_off_t;
-                // SAFETY: a live request of this thread and a brigade of its own.
-                let status = unsafe {
-                    ffi::ap_get_brigade(
-                        self.request.fields().input_filters,
-                        self.pending.as_ptr(),
-                        ffi::ap_input_mode_t_AP_MODE_READBYTES,
-                        block,
-                        wanted,
-                    )
-                };
-                if buffer.is_empty() {
-                    return Ok(0); // Whatever arrived waits in the brigade; an error shows again at the next read.
-                }
-                if status != 0 {
-                    self.fail(status);
-                    continue;
-                }
-            }
-            if buffer.is_empty() {
-                return Ok(0);
-            }
-            filled = self.drain(buffer);
         }
-        Ok(filled)
+    }
+
+    /// Reads what has come, up to `buffer`; `None` when nothing has, 0 at the end.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
+        self.read_some(buffer, false)
+    }
+
+    fn read_some(&mut self, buffer: &mut [u8], wait: bool) -> Result<Option<usize>, BodyError> {
+        match self.state {
+            State::Failed(status) => return Err(BodyError(status)),
+            State::Ended => return Ok(Some(0)),
+            State::Open => {}
+        }
+        if self.pending.is_empty() {
+            let block = if wait {
+                ffi::apr_read_type_e_APR_BLOCK_READ
+            } else {
+                ffi::apr_read_type_e_APR_NONBLOCK_READ
+            };
+            let wanted = buffer.len().clamp(1, PIECE) as ffi::apr_off_t;
+            // The filters send `100 Continue` in this call, whether it waits or not.
+            // SAFETY: a live request of this thread and a brigade of its own.
+            let status = unsafe {
+                ffi::ap_get_brigade(
+                    self.request.fields().input_filters,
+                    self.pending.as_ptr(),
+                    ffi::ap_input_mode_t_AP_MODE_READBYTES,
+                    block,
+                    wanted,
+                )
+            };
+            match status {
+                0 => {}
+                libc::EAGAIN if !wait => return Ok(None),
+                _ => {
+                    self.fail(status);
+                    return Err(BodyError(status));
+                }
+            }
+        }
+        if buffer.is_empty() {
+            return Ok(None);
+        }
+        match (self.drain(buffer), &self.state) {
+            (0, State::Open) => Ok(None),
+            (0, State::Failed(status)) => Err(BodyError(*status)),
+            (count, _) => Ok(Some(count)),
+        }
     }
 
     /// Copies what is pending into `buffer`, as far as it goes.
@@ -129,6 +148,15 @@ impl<'r> Body<'r> {
 }
 
 impl BodyError {
+    /// The status to answer with when nothing else was answered: 408, 413, 400 …
+    pub fn answer(self) -> Answer {
+        // SAFETY: a pure function of httpd's.
+        match unsafe { ffi::ap_map_http_request_error(self.0, ffi::HTTP_BAD_REQUEST) } {
+            ffi::AP_FILTER_ERROR => Answer::FilterAnswered,
+            status => Answer::Status(u16::try_from(status).unwrap_or(400)),
+        }
+    }
+
     /// Says what went wrong, in words.
     pub fn text(self) -> String {
         match self.0 {

@@ -44,12 +44,6 @@ impl<'r> Cgi<'r> {
         }
     }
 
-    /// `ServerName` as configured, or what httpd found for want of it.
-    pub fn server_hostname(self) -> &'r [u8] {
-        // SAFETY: a live server; its name is the configuration's.
-        unsafe { text::bytes((*self.request.fields().server).server_hostname) }
-    }
-
     /// The host that the client asked for, without its port.
     pub fn host(self) -> Option<&'r [u8]> {
         // SAFETY: the request's own string.

@@ -58,6 +58,12 @@ pub fn server<M: Module>(server: Server<'_>, level: Level, text: &[u8]) {
     }
 }
 
+/// The least important level that a server's log shows.
+pub fn level<M: Module>(server: Server<'_>) -> Level {
+    // SAFETY: a live server; httpd's own accessor.
+    Level::from_raw(unsafe { ffi::ap_get_server_module_loglevel(server.as_ptr(), M::record().index()) })
+}
+
 /// C formatting ends a text at a NUL; shown as a question mark, the rest is not lost.
 fn printable(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
     if text.contains(&0) {

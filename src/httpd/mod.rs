@@ -6,9 +6,11 @@
 pub mod body;
 pub mod brigade;
 pub mod cgi;
+pub mod child;
 pub mod command;
 pub mod fence;
 mod ffi;
+pub mod kept;
 pub mod log;
 pub mod module;
 pub mod pool;

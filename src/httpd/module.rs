@@ -66,6 +66,9 @@ pub trait Module: Sized + 'static {
     /// Looks at the whole configuration, at configtest and before it is put to use; an error, which is logged, stops
     /// httpd. Runs in the parent.
     fn check_config(server: Server<'_>) -> Result<(), String>;
+    /// Makes ready what all children share, at start and at each restart. What `pool` owns is dropped when this
+    /// configuration is given up. Runs in the parent; an error, which is logged, stops httpd.
+    fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String>;
     /// Starts what a child process needs; what the pool owns is dropped when the child ends.
     fn child_init(pool: Pool<'_>, server: Server<'_>);
     /// Maps a URL to a file.
@@ -173,6 +176,7 @@ unsafe extern "C" fn register_hooks<M: Module>(_: *mut ffi::apr_pool_t) {
     // that aliases are looked up early, as mod_alias does, so that DocumentRoot mapping comes after.
     unsafe {
         ffi::ap_hook_check_config(Some(check_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
+        ffi::ap_hook_post_config(Some(post_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_child_init(Some(child_init::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_translate_name(
             Some(translate_name::<M>),
@@ -198,18 +202,30 @@ unsafe extern "C" fn check_config<M: Module>(
     _: *mut ffi::apr_pool_t,
     server: *mut ffi::server_rec,
 ) -> c_int {
+    // SAFETY: the caller's promise.
+    configured::<M>(unsafe { Server::from_ptr(server) }, M::check_config)
+}
+
+/// # Safety
+/// As [`check_config`].
+unsafe extern "C" fn post_config<M: Module>(
+    pool: *mut ffi::apr_pool_t,
+    _: *mut ffi::apr_pool_t,
+    _: *mut ffi::apr_pool_t,
+    server: *mut ffi::server_rec,
+) -> c_int {
+    // SAFETY: the caller's promise.
+    let (pool, server) = unsafe { (Pool::from_ptr(pool), Server::from_ptr(server)) };
+    configured::<M>(server, |server| M::post_config(pool, server))
+}
+
+fn configured<M: Module>(server: Server<'_>, hook: impl FnOnce(Server<'_>) -> Result<(), String>) -> c_int {
     if process::is_first_pass() {
         return ffi::OK; // At start httpd reads everything twice and uses the second reading.
     }
-    // SAFETY: the caller's promise.
-    let server = unsafe { Server::from_ptr(server) };
     let report = |text: &str| log::server::<M>(server, Level::Critical, text.as_bytes());
-    let checked = fence(
-        Err("WSGI0100: the module failed while it looked at the configuration".into()),
-        report,
-        || M::check_config(server),
-    );
-    match checked {
+    let failed = || Err("WSGI0100: the module failed while it looked at the configuration".to_owned());
+    match fence(None, report, || Some(hook(server))).unwrap_or_else(failed) {
         Ok(()) => ffi::OK,
         Err(reason) => {
             log::server::<M>(server, Level::Critical, reason.as_bytes());

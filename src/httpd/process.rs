@@ -16,6 +16,12 @@ pub fn is_first_pass() -> bool {
     }
 }
 
+/// Whether httpd is about to end, not to restart.
+pub fn is_exiting() -> bool {
+    // SAFETY: httpd's own state, asked for by code.
+    unsafe { ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE) == ffi::AP_SQ_MS_EXITING }
+}
+
 /// How this httpd runs requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Mpm {
@@ -110,6 +116,12 @@ pub fn module_file() -> Option<PathBuf> {
         CStr::from_ptr(info.dli_fname)
     };
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes())))
+}
+
+/// Closes a descriptor that this child inherited from the parent and that nothing in this process uses.
+pub fn close_inherited(number: c_int) {
+    // SAFETY: the number came from the parent, which opened it and handed it to nobody else of this process.
+    unsafe { libc::close(number) };
 }
 
 /// Writes to standard error, for what happens before there is a log. Nobody to tell of a failure.

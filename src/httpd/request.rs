@@ -2,6 +2,7 @@
 
 use std::ffi::CStr;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
 
 use super::module::Module;
@@ -152,6 +153,32 @@ impl<'r> Request<'r> {
         self.fields().header_only != 0
     }
 
+    /// A body comes with the request, or may come.
+    pub fn has_body(self) -> bool {
+        // SAFETY: a live request.
+        unsafe { ffi::ap_request_has_body(self.as_ptr()) != 0 }
+    }
+
+    /// The client sends the body only after `100 Continue`.
+    pub fn expects_continue(self) -> bool {
+        self.fields().expecting_100 != 0
+    }
+
+    /// The client's socket; `None` where the request does not have one of its own (HTTP/2).
+    pub fn client_socket(&self) -> Option<BorrowedFd<'_>> {
+        // SAFETY: the request's own connection and its socket, open as long as the request runs.
+        unsafe {
+            let connection = self.fields().connection;
+            if !(*connection).master.is_null() {
+                return None;
+            }
+            let socket = ffi::ap_get_conn_socket(connection);
+            let mut fd: ffi::apr_os_sock_t = -1;
+            let known = !socket.is_null() && ffi::apr_os_sock_get(&raw mut fd, socket) == 0 && fd >= 0;
+            known.then(|| BorrowedFd::borrow_raw(fd))
+        }
+    }
+
     /// The user that authentication found.
     pub fn user(self) -> Option<&'r [u8]> {
         // SAFETY: as above.
@@ -180,6 +207,12 @@ impl<'r> Request<'r> {
     pub fn headers_in(self) -> Table<'r> {
         // SAFETY: every request has these tables, in its own pool; likewise below.
         unsafe { Table::from_ptr(self.fields().headers_in) }
+    }
+
+    /// Sets a header of the reply, of an error reply too; the value is the request's pool's.
+    pub fn set_error_header(self, name: &'static CStr, value: &'r CStr) {
+        // SAFETY: the request's own table; strings that live as long.
+        unsafe { ffi::apr_table_setn(self.fields().err_headers_out, name.as_ptr(), value.as_ptr()) };
     }
 
     /// Notes that modules leave for one another.

@@ -3,9 +3,10 @@
 use std::ffi::c_void;
 use std::marker::PhantomData;
 use std::ptr::NonNull;
+use std::time::Duration;
 
-use super::ffi;
 use super::module::Module;
+use super::{ffi, text};
 
 /// A server or virtual host; it lives as long as its configuration.
 #[derive(Clone, Copy)]
@@ -46,6 +47,35 @@ impl<'s> Server<'s> {
     pub fn main(self) -> Server<'s> {
         // SAFETY: set for as long as there is a configuration, and `self` shows that there is one.
         unsafe { Server::from_ptr(ffi::ap_server_conf) }
+    }
+
+    /// This server and all that follow it: from the main one, all virtual hosts.
+    pub fn all(self) -> impl Iterator<Item = Server<'s>> {
+        std::iter::successors(Some(self), |server| {
+            // SAFETY: the list of the configuration's servers, which live equally long.
+            let next = unsafe { (*server.as_ptr()).next };
+            // SAFETY: as above.
+            (!next.is_null()).then(|| unsafe { Server::from_ptr(next) })
+        })
+    }
+
+    /// A `<VirtualHost>`, not the main server.
+    pub fn is_virtual(self) -> bool {
+        // SAFETY: a live server.
+        unsafe { (*self.as_ptr()).is_virtual != 0 }
+    }
+
+    /// `ServerName`.
+    pub fn hostname(self) -> &'s [u8] {
+        // SAFETY: a live server; its name is the configuration's.
+        unsafe { text::bytes((*self.as_ptr()).server_hostname) }
+    }
+
+    /// `Timeout`.
+    pub fn timeout(self) -> Duration {
+        // SAFETY: a live server. µs, positive.
+        let micros = unsafe { (*self.as_ptr()).timeout };
+        Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
     /// The module's configuration of this server.

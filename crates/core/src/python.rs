@@ -60,6 +60,68 @@ pub struct Python {
 /// # Errors
 /// The first thing that is wrong, worded for the administrator in one line.
 pub fn find(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Python, PythonError> {
+    let Examined { found, answer, target } = examine(choice, run_as)?;
+    let library = library(&found.executable, &answer, found.version)?;
+    if let Some((uid, gid)) = run_as
+        && let Some(at) = barrier(&library, uid, gid)
+    {
+        return Err(PythonError::Barrier { path: library, at, uid });
+    }
+    let bin = found.executable.parent().unwrap_or(Path::new("/")).to_owned();
+    let home = match &target {
+        // Python takes the first `python3` on PATH for itself; another one there has another prefix.
+        Target::Interpreter(_) if found.venv.is_none() && !same_file(&bin.join("python3"), &found.executable) => {
+            Some(answer.base_prefix.clone())
+        }
+        _ => found.home,
+    };
+    if let Some(path) = [Some(&bin), home.as_ref()]
+        .into_iter()
+        .flatten()
+        .find(|path| has_colon(path))
+    {
+        return Err(PythonError::Colon { path: path.clone() });
+    }
+    Ok(Python {
+        executable: found.executable,
+        version: found.version,
+        library,
+        bin,
+        home,
+        venv: found.venv,
+        base_prefix: answer.base_prefix,
+    })
+}
+
+/// A Python that can be run as a program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interpreter {
+    /// The interpreter.
+    pub executable: PathBuf,
+    /// Major, minor and micro version.
+    pub version: (u8, u8, u8),
+    /// `PYTHONHOME`, for an installation that the interpreter is not part of by itself.
+    pub home: Option<PathBuf>,
+    /// The virtual environment that the interpreter belongs to.
+    pub venv: Option<PathBuf>,
+}
+
+/// As [`find`], for a Python that is to be run rather than loaded: it needs no shared library.
+///
+/// # Errors
+/// As [`find`].
+pub fn find_interpreter(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Interpreter, PythonError> {
+    examine(choice, run_as).map(|examined| examined.found)
+}
+
+/// What the interpreter that `choice` leads to says of itself.
+struct Examined {
+    found: Interpreter,
+    answer: Answer,
+    target: Target,
+}
+
+fn examine(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Examined, PythonError> {
     let (target, directive) = target(choice)?;
     let executable = match &target {
         Target::Interpreter(path) => path.clone(),
@@ -90,41 +152,20 @@ pub fn find(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Python, Pytho
     if let (Target::Venv(home), Some(python)) = (&target, choice.python) {
         check_same(home, version, python, run_as)?;
     }
-    if let Target::Installation { home, .. } = &target
-        && !home.join(library_folder(version)).join("os.py").is_file()
-    {
-        return Err(PythonError::NoHome { home: home.clone() });
-    }
-
-    let library = library(&executable, &answer, version)?;
-    if let Some((uid, gid)) = run_as
-        && let Some(at) = barrier(&library, uid, gid)
-    {
-        return Err(PythonError::Barrier { path: library, at, uid });
-    }
-    let bin = executable.parent().unwrap_or(Path::new("/")).to_owned();
     let home = match &target {
+        Target::Installation { home, .. } if !home.join(library_folder(version)).join("os.py").is_file() => {
+            return Err(PythonError::NoHome { home: home.clone() });
+        }
         Target::Installation { home, .. } => Some(home.clone()),
-        // Python takes the first `python3` on PATH for itself; another one there has another prefix.
-        _ if venv.is_none() && !same_file(&bin.join("python3"), &executable) => Some(answer.base_prefix.clone()),
         _ => None,
     };
-    if let Some(path) = [Some(&bin), home.as_ref()]
-        .into_iter()
-        .flatten()
-        .find(|path| has_colon(path))
-    {
-        return Err(PythonError::Colon { path: path.clone() });
-    }
-    Ok(Python {
+    let found = Interpreter {
         executable,
         version,
-        library,
-        bin,
         home,
         venv,
-        base_prefix: answer.base_prefix,
-    })
+    };
+    Ok(Examined { found, answer, target })
 }
 
 /// What the directives point to.

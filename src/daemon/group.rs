@@ -1,0 +1,101 @@
+//! Daemon process groups, as an httpd child sees them.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::io::pread;
+use wsgi_core::supervision::State;
+use wsgi_core::wire::control::status::{SLOT, decode};
+
+use super::pair::Pool;
+use crate::httpd::process;
+use crate::supervisor::Definition;
+
+/// The groups of all servers.
+pub struct Groups {
+    groups: Vec<Group>,
+    /// Numbers of the parent's own descriptors, which its children inherit.
+    parents: Vec<RawFd>,
+}
+
+impl Groups {
+    /// All of them; `parents` are descriptors that a child must not keep.
+    pub fn new(groups: Vec<Group>, parents: Vec<RawFd>) -> Groups {
+        Groups { groups, parents }
+    }
+
+    /// Closes what belongs to the parent: a child that held a receiving end would keep requests from failing that
+    /// nobody can take, and one that held the control socket could command the supervisor.
+    pub fn enter_child(&self) {
+        for number in &self.parents {
+            process::close_inherited(*number);
+        }
+    }
+
+    /// The group of that name, if a server of that `ServerName` may use it.
+    pub fn visible(&self, name: &[u8], server: &[u8]) -> Option<&Group> {
+        let group = self.groups.iter().find(|group| group.name.as_bytes() == name)?;
+        group.server.as_ref().is_none_or(|own| own == server).then_some(group)
+    }
+}
+
+/// A group whose daemons wait at the other end of its queue.
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// `ServerName` of the virtual host that defines it; `None`: the main server, for all.
+    pub server: Option<Vec<u8>>,
+    /// httpd's end of the queue.
+    queue: OwnedFd,
+    /// Where the supervisor shows how the group is, and the group's place there.
+    status: Arc<OwnedFd>,
+    slot: u64,
+    /// Reply pairs between requests.
+    pub pairs: Pool,
+    /// How long a request may wait for a daemon.
+    pub queue_timeout: Option<Duration>,
+    /// How long nothing may happen between httpd and a daemon that runs a request.
+    pub socket_timeout: Duration,
+    /// Bodies are collected whole before the request is queued.
+    pub spool: bool,
+}
+
+impl Group {
+    /// The group of a definition; `timeout` is httpd's own.
+    pub fn new(
+        definition: &Definition,
+        timeout: Duration,
+        queue: OwnedFd,
+        status: Arc<OwnedFd>,
+        index: usize,
+    ) -> Group {
+        let options = &definition.options;
+        Group {
+            name: String::from_utf8_lossy(&options.name).into_owned(),
+            server: definition.server.clone(),
+            queue,
+            status,
+            slot: (index * SLOT) as u64,
+            pairs: Pool::default(),
+            queue_timeout: options.queue_timeout,
+            socket_timeout: options.socket_timeout.unwrap_or(timeout),
+            spool: options.request_spool,
+        }
+    }
+
+    /// The end of the queue that requests are put into.
+    pub fn queue(&self) -> BorrowedFd<'_> {
+        self.queue.as_fd()
+    }
+
+    /// How the group is.
+    pub fn state(&self) -> State {
+        let mut slot = [0; SLOT];
+        match pread(&*self.status, &mut slot, self.slot) {
+            Ok(SLOT) => decode(slot),
+            // Nobody knows: then a request may as well be queued.
+            _ => State::Idle,
+        }
+    }
+}

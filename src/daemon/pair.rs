@@ -1,0 +1,130 @@
+//! Reply pairs: the socketpairs over which daemons answer, and the descriptors that travel with the bytes.
+
+use std::collections::VecDeque;
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// A pair that no exchange uses.
+pub struct Idle {
+    near: Near,
+    far: OwnedFd,
+}
+
+/// httpd's end of a pair, while an exchange uses it.
+pub struct Near {
+    socket: OwnedFd,
+    /// Of the far end: what a daemon hands back must have the same.
+    pub inode: u64,
+}
+
+/// What came from a daemon.
+pub struct Received {
+    /// Bytes read; 0 at the end of the stream.
+    pub bytes: usize,
+    /// Whether more descriptors came than a daemon may send at a time.
+    pub surplus: bool,
+}
+
+/// Pairs of one group that wait for a request. They never leave the group, and so never a user.
+#[derive(Default)]
+pub struct Pool {
+    idle: Mutex<Vec<Idle>>,
+}
+
+/// Most pairs that one httpd child keeps for a group: as many as it has threads, within reason.
+const MOST_IDLE: usize = 256;
+
+impl Pool {
+    /// A pair: one that was used before, or a new one.
+    pub fn take(&self) -> Result<(Near, OwnedFd), Errno> {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        match idle {
+            Some(Idle { near, far }) => Ok((near, far)),
+            None => new(),
+        }
+    }
+
+    /// Keeps a pair for the next request, if `far` is the other end of `near` and nothing is left in it.
+    pub fn put(&self, near: Near, far: OwnedFd) {
+        let same = inode(far.as_fd()).is_ok_and(|inode| inode == near.inode);
+        let empty = matches!(rustix::io::ioctl_fionread(&near.socket), Ok(0));
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if same && empty && idle.len() < MOST_IDLE {
+            idle.push(Idle { near, far });
+        }
+    }
+}
+
+fn new() -> Result<(Near, OwnedFd), Errno> {
+    let (socket, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let inode = inode(far.as_fd())?;
+    Ok((Near { socket, inode }, far))
+}
+
+fn inode(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
+    rustix::fs::fstat(fd).map(|stat| stat.st_ino)
+}
+
+/// Puts one datagram into a queue, with the far end of a pair.
+///
+/// # Errors
+/// `AGAIN` when the queue is full.
+pub fn enqueue(queue: BorrowedFd<'_>, datagram: &[u8], far: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [far];
+    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    sendmsg(queue, &[IoSlice::new(datagram)], &mut control, flags).map(drop)
+}
+
+impl Near {
+    /// Sends as much as goes without waiting.
+    ///
+    /// # Errors
+    /// `AGAIN` when nothing goes.
+    pub fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
+        rustix::net::send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+    }
+
+    /// Receives without waiting; descriptors that come along are kept in `files`.
+    ///
+    /// # Errors
+    /// `AGAIN` when nothing is there.
+    pub fn receive(&self, buffer: &mut [u8], files: &mut VecDeque<OwnedFd>) -> Result<Received, Errno> {
+        // One may come (a file, or the far end); room for two tells when a daemon breaks that rule.
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let message = recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+        for part in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(received) = part {
+                files.extend(received);
+            }
+        }
+        Ok(Received {
+            bytes: message.bytes,
+            surplus: files.len() > 1,
+        })
+    }
+
+    /// Ends the exchange from this side: what a daemon sends from now on fails.
+    pub fn shut(&self) {
+        // An end that is already closed is as good.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+    }
+}
+
+impl AsFd for Near {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

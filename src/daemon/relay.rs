@@ -1,0 +1,429 @@
+//! One exchange with a daemon: the request into the queue, the body after it, the reply to the client.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::{FileType, fstat};
+use rustix::io::Errno;
+use rustix::time::{ClockId, clock_gettime};
+use wsgi_core::abi::Sent;
+use wsgi_core::header;
+use wsgi_core::supervision::Time;
+use wsgi_core::wire::body::head_more;
+use wsgi_core::wire::reply::{Ending, Event, Head, Reader};
+use wsgi_core::wire::request::{self as wire, New};
+use wsgi_core::wire::{Error, MAX_DATA};
+
+use super::group::Group;
+use super::pair::{Near, enqueue};
+use super::upload::{Step, Upload};
+use crate::environ::Environ;
+use crate::httpd::log;
+use crate::httpd::reply::{Files, Piece, Reply};
+use crate::httpd::request::Request;
+use crate::module::Wsgi;
+use crate::target::Target;
+
+/// How an exchange ended.
+pub enum End {
+    /// The client has the reply, or as much as it will get.
+    Answered,
+    /// An output filter answered.
+    FilterAnswered,
+    /// Nothing was sent; the daemon said why in the log.
+    Status(u16),
+    /// Certainly not run.
+    NotRun(&'static str),
+    /// Nothing was sent: this status, for this reason.
+    Failed(u16, String),
+    /// Not run; to be queued again.
+    Retry,
+}
+
+/// Received at a time.
+const PIECE: usize = 64 * 1024;
+/// How soon the client is asked again for more of the body where its connection cannot be watched (HTTP/2).
+const UNWATCHED: Duration = Duration::from_millis(5);
+
+thread_local! {
+    /// The buffer that replies come through, kept from request to request.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// An exchange.
+pub struct Relay<'r, 'e> {
+    request: Request<'r>,
+    reply: Reply<'r>,
+    upload: &'e mut Upload<'r>,
+    group: &'e Group,
+    near: Near,
+    nonce: u64,
+    reader: Reader,
+    /// Bytes for the daemon that have not gone out.
+    out: Vec<u8>,
+    out_at: usize,
+    /// The daemon has asked for the body.
+    wanted: bool,
+    /// The body waits for the client.
+    starved: bool,
+    /// Status and headers are in the request.
+    head: bool,
+    /// Some of the reply was passed on.
+    begun: bool,
+    files: VecDeque<OwnedFd>,
+}
+
+impl<'r, 'e> Relay<'r, 'e> {
+    /// Queues the request and passes on what comes back.
+    pub fn exchange(request: Request<'r>, target: &'r Target<'r>, upload: &'e mut Upload<'r>, group: &'e Group) -> End {
+        let (near, far) = match group.pairs.take() {
+            Ok(pair) => pair,
+            Err(Errno::MFILE | Errno::NFILE) => return End::NotRun("this httpd child has no descriptors left"),
+            Err(error) => return End::Failed(500, format!("no socketpair can be made: {error}")),
+        };
+        let nonce = nonce();
+        let deadline = group.queue_timeout.map(|timeout| Instant::now() + timeout);
+        let new = New {
+            nonce,
+            enqueued: as_micros(now()),
+            deadline: group.queue_timeout.map(|timeout| as_micros(now() + timeout)),
+            inode: near.inode,
+            application: 0,
+            body: upload.mode(),
+        };
+        let environ = Environ::of(request, target);
+        let head = wire::Head {
+            script: request.filename(),
+            script_mtime: request.file_mtime(),
+            request_start: request.time(),
+            application_group: &target.application_group,
+            callable_object: &target.callable_object,
+            reloading: target.reloading,
+            https: environ.https,
+            header_only: request.header_only(),
+            ignore_activity: false,
+        };
+        let mut out = Vec::with_capacity(4096);
+        let encoded = match wire::encode(&new, &head, environ.variables.iter(), &mut out) {
+            Ok(encoded) => encoded,
+            Err(error) => return End::Failed(413, error.to_string()),
+        };
+        match enqueue(group.queue(), &out[..encoded.datagram], far.as_fd()) {
+            Ok(()) => drop(far), // From now on only the daemon holds it.
+            Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS) => {
+                group.pairs.put(near, far);
+                return End::NotRun("its queue is full");
+            }
+            Err(error) => return End::Failed(503, format!("its queue cannot be reached: {error}")),
+        }
+        let body = !matches!(new.body, wire::Body::None) && !encoded.body_inline;
+        let rest = out.split_off(encoded.datagram);
+        let mut relay = Relay {
+            request,
+            reply: Reply::new(
+                request,
+                Files {
+                    sendfile: target.files.sendfile,
+                    mmap: false, // A daemon could cut its file short, and so end this process.
+                },
+            ),
+            upload,
+            group,
+            near,
+            nonce,
+            reader: Reader::new(nonce, body),
+            out: Vec::new(),
+            out_at: 0,
+            wanted: false,
+            starved: false,
+            head: false,
+            begun: false,
+            files: VecDeque::new(),
+        };
+        for part in rest.chunks(MAX_DATA) {
+            relay.out.extend_from_slice(&head_more(nonce, part.len()));
+            relay.out.extend_from_slice(part);
+        }
+        let mut buffer = BUFFER.take();
+        let end = relay.run(&mut buffer, deadline);
+        if buffer.len() <= 4 * PIECE {
+            BUFFER.set(buffer);
+        }
+        relay.finish(end)
+    }
+
+    /// Moves bytes both ways until the daemon has ended the exchange.
+    fn run(&mut self, buffer: &mut Vec<u8>, deadline: Option<Instant>) -> Result<Ending, Stop> {
+        if buffer.len() < PIECE {
+            buffer.resize(PIECE, 0);
+        }
+        let mut filled = 0;
+        let mut last = Instant::now();
+        loop {
+            self.send_some()?;
+            match self.near.receive(&mut buffer[filled..], &mut self.files) {
+                Ok(received) if received.surplus => return Err(Stop::Invalid("sent more descriptors than it may")),
+                Ok(received) if received.bytes == 0 => return Err(Stop::Gone),
+                Ok(received) => {
+                    last = Instant::now();
+                    filled += received.bytes;
+                    let mut input = &buffer[..filled];
+                    if let Some(ending) = self.take_events(&mut input)? {
+                        return if input.is_empty() {
+                            Ok(ending)
+                        } else {
+                            Err(Stop::Invalid("went on after the end"))
+                        };
+                    }
+                    let (left, needed) = (input.len(), self.reader.needed(input));
+                    buffer.copy_within(filled - left..filled, 0);
+                    filled = left;
+                    if needed > buffer.len() {
+                        buffer.resize(needed, 0);
+                    }
+                    continue;
+                }
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => {}
+                Err(_) => return Err(Stop::Gone),
+            }
+            let begun = self.reader.begun();
+            let limit = match deadline {
+                Some(deadline) if !begun => deadline,
+                _ => last + self.group.socket_timeout,
+            };
+            let now = Instant::now();
+            if now >= limit {
+                return Err(if begun { Stop::Silent } else { Stop::Late });
+            }
+            self.wait(limit - now)?;
+        }
+    }
+
+    /// Waits until something can be received, sent, or read from the client.
+    fn wait(&mut self, limit: Duration) -> Result<(), Stop> {
+        let mut events = PollFlags::IN;
+        if self.out_at < self.out.len() {
+            events |= PollFlags::OUT;
+        }
+        let client = self.request.client_socket();
+        let mut limit = limit;
+        let mut fds = vec![PollFd::new(&self.near, events)];
+        if let Some(client) = &client {
+            // Until it begins, a request whose client has gone is not worth a daemon's time.
+            let mut flags = PollFlags::empty();
+            if self.starved {
+                flags |= PollFlags::IN;
+            }
+            if !self.reader.begun() {
+                flags |= PollFlags::RDHUP;
+            }
+            if !flags.is_empty() {
+                fds.push(PollFd::new(client, flags));
+            }
+        } else if self.starved {
+            limit = limit.min(UNWATCHED);
+        }
+        let timeout = Timespec::try_from(limit).ok();
+        match poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Stop::System(error)),
+        }
+        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
+        if !self.reader.begun() && fds.get(1).is_some_and(|client| client.revents().intersects(gone)) {
+            return Err(Stop::ClientGone);
+        }
+        self.starved = false;
+        Ok(())
+    }
+
+    /// Sends what is to go to the daemon, as far as it goes without waiting.
+    fn send_some(&mut self) -> Result<(), Stop> {
+        loop {
+            while self.out_at < self.out.len() {
+                match self.near.send(&self.out[self.out_at..]) {
+                    Ok(count) => self.out_at += count,
+                    Err(Errno::INTR) => {}
+                    Err(Errno::AGAIN) => return Ok(()),
+                    // What it sent before it closed its end is still to be read.
+                    Err(_) => {
+                        self.wanted = false;
+                        self.out.clear();
+                        self.out_at = 0;
+                        return Ok(());
+                    }
+                }
+            }
+            self.out.clear();
+            self.out_at = 0;
+            if !self.wanted || self.starved {
+                return Ok(());
+            }
+            match self.upload.step(self.nonce, &mut self.out) {
+                Step::Frames => {}
+                Step::Wait => self.starved = true,
+                Step::Done => self.wanted = false,
+            }
+        }
+    }
+
+    /// Takes all events that are whole; passes on what they say to the client.
+    fn take_events(&mut self, input: &mut &[u8]) -> Result<Option<Ending>, Stop> {
+        let mut pieces = Vec::new();
+        let ending = loop {
+            match self.reader.next(input) {
+                Ok(Event::Started) => {}
+                Ok(Event::Head(head)) => self.set_head(head)?,
+                Ok(Event::Data(bytes)) => pieces.push(Piece::Bytes(bytes)),
+                Ok(Event::File { offset, length }) => pieces.push(self.file(offset, length)?),
+                Ok(Event::WantBody) => self.wanted = true,
+                Ok(Event::Log(level, text)) => log::request::<Wsgi>(self.request, level, text),
+                Ok(Event::End(ending)) => break Some(ending),
+                Err(Error::Incomplete) => break None,
+                Err(Error::Invalid(reason)) => return Err(Stop::Invalid(reason)),
+            }
+        };
+        let end = ending == Some(Ending::Complete);
+        if end || !pieces.is_empty() {
+            self.begun = true;
+            match self.reply.send(pieces.into_iter(), end) {
+                Sent::Ok => {}
+                Sent::ClientGone => return Err(Stop::ClientGone),
+                Sent::Failed => return Err(Stop::FilterAnswered),
+            }
+        }
+        Ok(ending)
+    }
+
+    /// Puts the head into the request. A daemon belongs to a tenant: what it says is checked as if the application had
+    /// said it here.
+    fn set_head(&mut self, head: Head<'_>) -> Result<(), Stop> {
+        let headers: Vec<(&[u8], &[u8])> = head.headers.collect();
+        for (name, value) in &headers {
+            let length = name.eq_ignore_ascii_case(b"content-length");
+            if header::check_name(name).is_err()
+                || header::check_value(value).is_err()
+                || (length && header::content_length(value).is_err())
+            {
+                return Err(Stop::Invalid("header that may not be sent"));
+            }
+        }
+        if head.reason.iter().any(u8::is_ascii_control) {
+            return Err(Stop::Invalid("reason that may not be sent"));
+        }
+        self.reply.forget_content();
+        self.reply.set_status(head.status, head.reason);
+        for (name, value) in headers {
+            self.reply.add_header(name, value);
+        }
+        self.head = true;
+        Ok(())
+    }
+
+    fn file(&mut self, offset: u64, length: u64) -> Result<Piece<'static>, Stop> {
+        let file = self
+            .files
+            .pop_front()
+            .ok_or(Stop::Invalid("named a file that did not come"))?;
+        let stat = fstat(&file).map_err(Stop::System)?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || offset + length > size {
+            return Err(Stop::Invalid(
+                "sent a descriptor that is not the regular file it should be",
+            ));
+        }
+        Ok(Piece::File { file, offset, length })
+    }
+
+    /// Keeps or drops the pair, and says what the end means to the client.
+    fn finish(mut self, end: Result<Ending, Stop>) -> End {
+        let stop = match end {
+            Ok(ending) => {
+                let far = self.files.pop_front();
+                let clean =
+                    self.files.is_empty() && self.out_at >= self.out.len() && (!self.wanted || self.upload.is_sent());
+                if let (Some(far), true) = (far, clean) {
+                    self.group.pairs.put(self.near, far);
+                }
+                return match ending {
+                    Ending::Complete => End::Answered,
+                    Ending::Truncated => {
+                        self.reply.cut();
+                        End::Answered
+                    }
+                    Ending::Refused(status) => End::Status(status),
+                    Ending::Retry => End::Retry,
+                };
+            }
+            Err(stop) => stop,
+        };
+        if matches!(stop, Stop::Late) {
+            self.near.shut();
+            let mut rest = [0; 64];
+            // A frame that was sent before the shutdown is still there: then the request runs.
+            if !matches!(self.near.receive(&mut rest, &mut self.files), Ok(received) if received.bytes > 0)
+                && self.group.queue_timeout.is_some()
+            {
+                return End::NotRun("no daemon was free within queue-timeout");
+            }
+        }
+        let (status, reason) = match stop {
+            Stop::ClientGone => {
+                self.reply.cut();
+                return End::Answered;
+            }
+            Stop::FilterAnswered => return End::FilterAnswered,
+            Stop::Gone => (502, "the daemon ended before it had answered".to_owned()),
+            Stop::Invalid(reason) => (502, format!("the daemon broke the protocol: {reason}")),
+            Stop::Silent | Stop::Late => (504, "no answer within socket-timeout".to_owned()),
+            Stop::System(error) => (500, format!("the answer cannot be received: {error}")),
+        };
+        if self.begun {
+            let text = format!(
+                "WSGI0143: process group {}: the reply is cut short: {reason}",
+                self.group.name
+            );
+            log::request::<Wsgi>(self.request, wsgi_core::abi::Level::Error, text.as_bytes());
+            self.reply.cut();
+            return End::Answered;
+        }
+        End::Failed(status, reason)
+    }
+}
+
+/// Why an exchange stopped before its end.
+enum Stop {
+    /// The daemon's end is closed.
+    Gone,
+    /// The daemon sent what it may not send.
+    Invalid(&'static str),
+    /// The daemon runs the request, but has been silent for too long.
+    Silent,
+    /// No daemon has begun the request in time.
+    Late,
+    /// Nobody waits for the reply any more.
+    ClientGone,
+    /// An output filter has answered.
+    FilterAnswered,
+    /// A system call failed.
+    System(Errno),
+}
+
+/// A number that nobody can guess: a keyed hash of nothing, with a new key each time.
+fn nonce() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// The time of `CLOCK_MONOTONIC`.
+pub fn now() -> Time {
+    let now = clock_gettime(ClockId::Monotonic);
+    Duration::new(now.tv_sec.try_into().unwrap_or(0), now.tv_nsec.try_into().unwrap_or(0))
+}
+
+fn as_micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX / 2)
+}

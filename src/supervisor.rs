@@ -1,0 +1,272 @@
+//! The parent's side of daemon mode: the queues of the process groups, the supervisor `wsgid`, and what it is told.
+//!
+//! Queues and supervisor outlive a configuration: their numbers are kept with httpd's process. Everything else here is
+//! made anew at each reading of the configuration, and given up with it.
+
+mod control;
+mod definition;
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::process::{Command, Stdio};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use command_fds::{CommandFdExt, FdMapping};
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{Pid, WaitOptions, waitpid};
+use wsgi_core::abi::Level;
+use wsgi_core::supervision::STOP_LIMIT;
+use wsgi_core::wire::control::CONTROL_FD;
+use wsgi_core::wire::control::parent::Begin;
+use wsgi_core::wire::control::status;
+
+use crate::daemon::{Group, Groups};
+use crate::embedded;
+use crate::httpd::kept::{Kept, KeptFd, Queue, Supervisor};
+use crate::httpd::pool::Pool;
+use crate::httpd::server::Server;
+use crate::httpd::{child, log, process};
+use crate::module::Wsgi;
+use control::Control;
+pub use definition::{Definition, check};
+
+/// Bytes that a queue holds for each request that may wait: most heads are smaller, few are much larger.
+const QUEUED_REQUEST: usize = 4096;
+
+/// One configuration's hold on the supervisor; dropped when the configuration is given up.
+struct Generation<'p> {
+    pool: Pool<'p>,
+    server: Server<'p>,
+    number: u64,
+    definitions: &'p [Definition],
+    /// Where the supervisor shows how the groups are.
+    page: Arc<OwnedFd>,
+    /// Its writing end is inherited by httpd's children, and by them alone; the end of it tells the supervisor that
+    /// they are gone.
+    lifeline: (OwnedFd, OwnedFd),
+    /// The process that made this: httpd's children have it too, and must not act on it.
+    parent: u32,
+}
+
+/// The post_config hook: hands the groups over to the supervisor, which is started if need be.
+///
+/// # Errors
+/// What is wrong, with the group it is about.
+pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
+    let server = server.main();
+    let definitions = definition::of(server)?;
+    let mut kept = Kept::load(server);
+    if definitions.is_empty() && kept.supervisor.is_none() {
+        return Ok(());
+    }
+    kept.generation += 1;
+    let page = Arc::new(status_page(definitions.len()).map_err(|error| system("status page", error))?);
+    let mut groups = Vec::new();
+    for (index, definition) in definitions.iter().enumerate() {
+        let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
+        let send = duplicate(&queue.send)?;
+        groups.push(Group::new(definition, server.timeout(), send, Arc::clone(&page), index));
+    }
+    kept.save(server);
+    let generation = Rc::new(Generation {
+        pool,
+        server,
+        number: kept.generation,
+        definitions,
+        page,
+        lifeline: pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("pipe", error))?,
+        parent: std::process::id(),
+    });
+    generation.apply()?;
+
+    let kept = Kept::load(server);
+    let parents = kept.queues.iter().map(|queue| queue.receive.number());
+    let parents = parents.chain(kept.supervisor.iter().map(|supervisor| supervisor.control.number()));
+    // A configuration is put to use once.
+    let _ = server
+        .config::<Wsgi>()
+        .global
+        .groups
+        .set(Groups::new(groups, parents.collect()));
+    pool.own(generation);
+    Ok(())
+}
+
+impl<'p> Generation<'p> {
+    /// Makes the supervisor, a new one if need be, act by this configuration, and watches over it.
+    fn apply(self: &Rc<Self>) -> Result<(), String> {
+        let mut kept = Kept::load(self.server);
+        let mut messages = Vec::new();
+        for definition in self.definitions {
+            let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
+            messages.push((definition.message(self.server), duplicate(&queue.receive)?));
+        }
+        let supervisor = supervisor(&mut kept, self.server)?;
+        let begin = begin(self.server, self.number, messages.len())?;
+        Control::new(supervisor.control.as_fd()).configure(
+            begin,
+            self.page.as_fd(),
+            messages,
+            self.lifeline.0.as_fd(),
+        )?;
+        let generation = Rc::clone(self);
+        child::watch(self.pool, supervisor.pid, move || generation.revive());
+        Ok(())
+    }
+
+    /// Starts a new supervisor when the last one has ended by itself. Requests wait in their queues meanwhile.
+    fn revive(self: Rc<Self>) {
+        if std::process::id() != self.parent || process::is_exiting() {
+            return;
+        }
+        let mut kept = Kept::load(self.server);
+        if let Some(Supervisor { pid, control }) = kept.supervisor.take() {
+            control.close();
+            kept.save(self.server);
+            let text =
+                format!("WSGI0156: the supervisor of the daemons (wsgid, process {pid}) has ended; a new one starts");
+            log::server::<Wsgi>(self.server, Level::Error, text.as_bytes());
+        }
+        if let Err(reason) = self.apply() {
+            log::server::<Wsgi>(self.server, Level::Critical, reason.as_bytes());
+        }
+    }
+}
+
+impl Drop for Generation<'_> {
+    fn drop(&mut self) {
+        if std::process::id() != self.parent || !process::is_exiting() {
+            return;
+        }
+        if let Some(Supervisor { pid, control }) = Kept::load(self.server).supervisor {
+            let limits = self
+                .definitions
+                .iter()
+                .map(|definition| definition.options.shutdown_timeout);
+            let longest = limits
+                .map(|limit| limit.unwrap_or(STOP_LIMIT))
+                .max()
+                .unwrap_or_default();
+            Control::new(control.as_fd()).stop(longest + Duration::from_secs(1));
+            // Only a zombie is to be avoided; how it ended is of no interest any more.
+            let _ = Pid::from_raw(pid).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG));
+        }
+    }
+}
+
+/// What holds for all groups.
+fn begin(server: Server<'_>, generation: u64, groups: usize) -> Result<Begin, String> {
+    let mpm = process::mpm();
+    let version = process::version().map(|part| part.to_string()).join(".");
+    let facts: [(&str, Vec<u8>); 6] = [
+        ("apache.version", version.into_bytes()),
+        ("apache.description", process::description().to_vec()),
+        ("apache.build_date", process::build_date().to_vec()),
+        ("apache.mpm_name", mpm.name.to_vec()),
+        ("apache.maximum_processes", mpm.processes.to_string().into_bytes()),
+        ("apache.threads_per_process", mpm.threads.to_string().into_bytes()),
+    ];
+    let (uid, gid) = process::child_identity()
+        .unwrap_or_else(|| (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()));
+    Ok(Begin {
+        generation,
+        groups: u16::try_from(groups).map_err(|_| "WSGI0155: more daemon process groups than there may be")?,
+        log_level: log::level::<Wsgi>(server),
+        uid,
+        gid,
+        host: embedded::host_file()?.as_os_str().as_bytes().to_vec(),
+        facts: facts.map(|(name, value)| (name.into(), value)).into(),
+    })
+}
+
+/// The supervisor, if it lives; else a new one.
+fn supervisor<'k>(kept: &'k mut Kept, server: Server<'_>) -> Result<&'k Supervisor, String> {
+    if let Some(Supervisor { control, .. }) = kept.supervisor.take_if(|supervisor| !lives(supervisor.pid)) {
+        control.close();
+    }
+    if kept.supervisor.is_none() {
+        kept.supervisor = Some(start()?);
+        kept.save(server);
+    }
+    kept.supervisor
+        .as_ref()
+        .ok_or_else(|| "WSGI0157: wsgid did not start".to_owned())
+}
+
+fn lives(pid: i32) -> bool {
+    match Pid::from_raw(pid) {
+        None => false,
+        // None: nothing to report, it runs. An error: not our child any more.
+        Some(pid) => matches!(waitpid(Some(pid), WaitOptions::NOHANG), Ok(None)),
+    }
+}
+
+fn start() -> Result<Supervisor, String> {
+    let program = embedded::host_file()?.with_file_name("wsgid");
+    let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+        .map_err(|error| system("control socket", error))?;
+    let mapping = FdMapping {
+        parent_fd: theirs,
+        child_fd: CONTROL_FD,
+    };
+    let mut command = Command::new(&program);
+    command
+        .env_clear()
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
+    let started = command
+        .fd_mappings(vec![mapping])
+        .map_err(|error| error.to_string())
+        .and_then(|command| command.spawn().map_err(|error| error.to_string()));
+    match started {
+        Ok(child) => Ok(Supervisor {
+            pid: i32::try_from(child.id()).unwrap_or(0),
+            control: KeptFd::keep(ours),
+        }),
+        Err(reason) => Err(format!("WSGI0158: {} cannot be started: {reason}", program.display())),
+    }
+}
+
+/// The queue of a group: that of an earlier configuration, or a new one.
+fn queue<'k>(kept: &'k mut Kept, definition: &Definition) -> Result<&'k Queue, Errno> {
+    let key = definition.queue_key();
+    let at = match kept.queues.iter().position(|queue| queue.key == key) {
+        Some(at) => at,
+        None => {
+            let (send, receive) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+            kept.queues.push(Queue {
+                key,
+                send: KeptFd::keep(send),
+                receive: KeptFd::keep(receive),
+            });
+            kept.queues.len() - 1
+        }
+    };
+    let queue = &kept.queues[at];
+    let limit = usize::try_from(definition.options.queue_limit()).unwrap_or(usize::MAX);
+    let bytes = limit.saturating_mul(QUEUED_REQUEST).clamp(64 * 1024, 1 << 30);
+    // Only root may go beyond the system's maximum; an ordinary user gets what it allows.
+    sockopt::set_socket_send_buffer_size_force(&queue.send, bytes)
+        .or_else(|_| sockopt::set_socket_send_buffer_size(&queue.send, bytes))?;
+    Ok(queue)
+}
+
+fn status_page(groups: usize) -> Result<OwnedFd, Errno> {
+    let page = memfd_create(c"wsgi-status", MemfdFlags::CLOEXEC)?;
+    ftruncate(&page, (groups * status::SLOT).try_into().unwrap_or(u64::MAX))?;
+    Ok(page)
+}
+
+fn duplicate(fd: &impl AsFd) -> Result<OwnedFd, String> {
+    fcntl_dupfd_cloexec(fd, 3).map_err(|error| system("descriptor", error))
+}
+
+fn system(what: &str, error: Errno) -> String {
+    format!("WSGI0159: no {what} for daemon process groups can be made: {error}")
+}

@@ -1,0 +1,109 @@
+//! The control socket to the supervisor.
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
+use wsgi_core::wire::control::MAX_MESSAGE;
+use wsgi_core::wire::control::parent::{Begin, FromSupervisor, Group, ToSupervisor};
+
+/// How long the supervisor may take to accept a configuration. It only reads it; starting daemons comes after.
+const ACCEPT: Duration = Duration::from_secs(10);
+
+/// httpd's end.
+pub struct Control<'c>(BorrowedFd<'c>);
+
+impl<'c> Control<'c> {
+    /// The end that this descriptor is.
+    pub fn new(fd: BorrowedFd<'c>) -> Control<'c> {
+        Control(fd)
+    }
+
+    /// Hands a whole configuration over, and waits until it is accepted.
+    ///
+    /// # Errors
+    /// Why it was refused, or that the supervisor does not answer.
+    pub fn configure(
+        &self,
+        begin: Begin,
+        page: BorrowedFd<'_>,
+        groups: Vec<(Group, OwnedFd)>,
+        lifeline: BorrowedFd<'_>,
+    ) -> Result<(), String> {
+        let generation = begin.generation;
+        self.send(&ToSupervisor::Begin(begin), &[page])?;
+        for (group, queue) in groups {
+            self.send(&ToSupervisor::Group(group), &[queue.as_fd()])?;
+        }
+        self.send(&ToSupervisor::End, &[lifeline])?;
+        let deadline = Instant::now() + ACCEPT;
+        let mut message = vec![0; MAX_MESSAGE];
+        loop {
+            let count = self.receive(&mut message, deadline)?;
+            match FromSupervisor::decode(&message[..count]) {
+                Ok(FromSupervisor::Applied(number)) if number == generation => return Ok(()),
+                Ok(FromSupervisor::Refused(number, reason)) if number == generation => {
+                    return Err(format!("WSGI0150: {}", String::from_utf8_lossy(&reason)));
+                }
+                // The answer to an earlier configuration, whose sender did not wait for it.
+                Ok(_) => {}
+                Err(error) => return Err(format!("WSGI0151: wsgid speaks another language: {error}")),
+            }
+        }
+    }
+
+    /// Tells the supervisor to end, and waits until it has, at most for that long.
+    pub fn stop(&self, patience: Duration) {
+        if self.send(&ToSupervisor::Stop, &[]).is_err() {
+            return;
+        }
+        let deadline = Instant::now() + patience;
+        let mut message = vec![0; MAX_MESSAGE];
+        loop {
+            match self.receive(&mut message, deadline) {
+                Ok(0) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
+    }
+
+    fn send(&self, message: &ToSupervisor, descriptors: &[BorrowedFd<'_>]) -> Result<(), String> {
+        let bytes = message
+            .encode()
+            .map_err(|error| format!("WSGI0152: the configuration of daemons: {error}"))?;
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(descriptors));
+        }
+        loop {
+            match sendmsg(self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(format!("WSGI0153: wsgid cannot be reached: {error}")),
+            }
+        }
+    }
+
+    fn receive(&self, message: &mut [u8], deadline: Instant) -> Result<usize, String> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(|error| error.to_string())?;
+            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return Err("WSGI0154: wsgid does not answer".into()),
+                Ok(_) => {}
+                Err(Errno::INTR) => continue,
+                Err(error) => return Err(format!("WSGI0153: wsgid cannot be reached: {error}")),
+            }
+            match recv(self.0, &mut message[..], RecvFlags::DONTWAIT) {
+                Ok((count, _)) => return Ok(count),
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(format!("WSGI0153: wsgid cannot be reached: {error}")),
+            }
+        }
+    }
+}

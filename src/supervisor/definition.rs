@@ -1,0 +1,131 @@
+//! Daemon process groups as the configuration defines them, over all servers.
+
+use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::unistd::{Gid, Uid, User};
+use wsgi_core::daemon_options::{Account, DaemonOptions};
+use wsgi_core::python::{self, Choice, Interpreter};
+use wsgi_core::wire::control::parent;
+
+use crate::config::Global;
+use crate::httpd::process;
+use crate::httpd::server::Server;
+use crate::module::Wsgi;
+
+/// A group.
+pub struct Definition {
+    /// Its options.
+    pub options: Arc<DaemonOptions>,
+    /// `ServerName` of the virtual host that defines it; `None`: the main server.
+    pub server: Option<Vec<u8>>,
+    python: Interpreter,
+    uid: u32,
+}
+
+/// Looks at all definitions together.
+///
+/// # Errors
+/// The first thing that is wrong: a name used twice, an unknown user, a Python that cannot be run.
+pub fn check(server: Server<'_>) -> Result<(), String> {
+    of(server).map(drop)
+}
+
+/// All definitions.
+///
+/// # Errors
+/// As [`check`].
+pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
+    let main = server.main();
+    let global = &main.config::<Wsgi>().global;
+    let found = global.definitions.get_or_try_init(|| {
+        let mut names = HashSet::new();
+        let mut definitions = Vec::new();
+        for server in main.all() {
+            for options in &server.config::<Wsgi>().daemons {
+                let name = String::from_utf8_lossy(&options.name);
+                if !names.insert(options.name.clone()) {
+                    return Err(format!(
+                        "WSGI0160: WSGIDaemonProcess {name} is defined twice; give each group a name of its own"
+                    ));
+                }
+                let about = |reason| format!("WSGI0161: WSGIDaemonProcess {name}: {reason}");
+                let (uid, gid) = identity(options).map_err(about)?;
+                definitions.push(Definition {
+                    python: interpreter(global, options, uid, gid).map_err(about)?,
+                    options: Arc::clone(options),
+                    server: server.is_virtual().then(|| server.hostname().to_vec()),
+                    uid,
+                });
+            }
+        }
+        Ok(definitions)
+    });
+    found.map(Vec::as_slice)
+}
+
+impl Definition {
+    /// What the supervisor is told.
+    pub fn message(&self, server: Server<'_>) -> parent::Group {
+        let global = &server.config::<Wsgi>().global;
+        let home = self.python.home.as_deref().map(Path::as_os_str);
+        parent::Group {
+            name: self.options.name.clone(),
+            eager: true,
+            renew: self.options.graceful_reload.or(global.graceful_reload).unwrap_or(true),
+            python: self.python.executable.as_os_str().as_bytes().to_vec(),
+            options: self.options.written.clone(),
+            environment: home
+                .map(|home| (b"PYTHONHOME".to_vec(), home.as_bytes().to_vec()))
+                .into_iter()
+                .collect(),
+            preload: Vec::new(),
+        }
+    }
+
+    /// Names the queue: the group, and whom its daemons run as, for replies stay within one user.
+    pub fn queue_key(&self) -> Vec<u8> {
+        let mut key = format!("{} ", self.uid).into_bytes();
+        key.extend_from_slice(&self.options.name);
+        key
+    }
+}
+
+/// Whom the daemons run as. Only root can choose.
+fn identity(options: &DaemonOptions) -> Result<(u32, u32), String> {
+    let Some(default) = process::child_identity() else {
+        return Ok((Uid::effective().as_raw(), Gid::effective().as_raw()));
+    };
+    let user = match &options.user {
+        None => return Ok(default),
+        Some(Account::Number(uid)) => User::from_uid(Uid::from_raw(*uid)),
+        Some(Account::Name(name)) => User::from_name(&String::from_utf8_lossy(name)),
+    };
+    match user {
+        Ok(Some(user)) if user.uid.is_root() => Err("user= names root; daemons must not run as root".into()),
+        Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
+        Ok(None) => Err("user= names nobody that this system knows; create the account, or correct the name".into()),
+        Err(error) => Err(format!("user= cannot be looked up: {error}")),
+    }
+}
+
+fn interpreter(global: &Global, options: &DaemonOptions, uid: u32, gid: u32) -> Result<Interpreter, String> {
+    // What the group says about its Python goes before all that the server says.
+    let own = options.python.is_some() || options.python_home.is_some();
+    let choice = Choice {
+        python: if own {
+            options.python.as_deref()
+        } else {
+            global.python.as_deref()
+        },
+        home: if own {
+            options.python_home.as_deref()
+        } else {
+            global.python_home.as_deref()
+        },
+    };
+    let run_as = process::child_identity().map(|_| (uid, gid));
+    python::find_interpreter(&choice, run_as).map_err(|error| error.to_string())
+}

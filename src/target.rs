@@ -1,0 +1,136 @@
+//! What a request runs: the settings that hold for it, put together and expanded.
+
+use std::ffi::CStr;
+
+use wsgi_core::alias::collapse_slashes;
+use wsgi_core::directive::MapHead;
+use wsgi_core::group::{Facts, GroupName};
+
+use crate::httpd::pool::Pool;
+use crate::httpd::reply::Files;
+use crate::httpd::request::Request;
+use crate::module::Wsgi;
+
+/// Name of the handler, for `SetHandler` and `AddHandler`.
+pub const HANDLER: &CStr = c"wsgi-script";
+/// What is to run, and how: the settings that hold for one request.
+pub struct Target<'r> {
+    /// Daemon process group; empty: embedded mode.
+    pub process_group: Vec<u8>,
+    /// Interpreter; empty: the main one.
+    pub application_group: Vec<u8>,
+    /// Attribute of the script's module.
+    pub callable_object: Vec<u8>,
+    /// The URL's part that leads to the script, and the rest, runs of slashes collapsed.
+    pub script_name: &'r [u8],
+    /// See `script_name`.
+    pub path_info: &'r [u8],
+    /// The Authorization header goes to the application.
+    pub pass_authorization: bool,
+    /// A changed script is loaded again.
+    pub reloading: bool,
+    /// How HEAD is shown.
+    pub map_head: MapHead,
+    /// How files are read.
+    pub files: Files,
+}
+
+impl<'r> Target<'r> {
+    /// The settings of the alias, the place and the server that the request leads to, in this order.
+    pub fn of(request: Request<'r>) -> Target<'r> {
+        let config = request.config::<Wsgi>();
+        let options = request.mapping::<Wsgi>().map(|alias| &alias.options);
+        let (script, extra) = request.cgi().script_and_extra();
+        let script_name = collapsed(request.pool(), script);
+        let facts = RequestFacts { request, script_name };
+        let process_group = options
+            .and_then(|options| options.process_group.as_ref())
+            .or(config.process_group)
+            .unwrap_or(&GroupName::Global)
+            .expand(&facts);
+        let application_group = options
+            .and_then(|options| options.application_group.as_ref())
+            .or(config.application_group)
+            .unwrap_or(&GroupName::Resource)
+            .expand(&facts);
+        Target {
+            process_group,
+            application_group,
+            callable_object: match options.and_then(|options| options.callable_object.clone()) {
+                Some(name) => name,
+                None => callable(config.callable_object, &facts),
+            },
+            script_name,
+            path_info: collapsed(request.pool(), extra),
+            pass_authorization: options
+                .and_then(|options| options.pass_authorization)
+                .or(config.pass_authorization)
+                .unwrap_or(false),
+            reloading: config.script_reloading.unwrap_or(true),
+            map_head: config.map_head.unwrap_or(MapHead::Auto),
+            files: Files {
+                sendfile: config.enable_sendfile.unwrap_or(false),
+                mmap: true,
+            },
+        }
+    }
+}
+
+/// The callable's name. Of the `%{…}` forms only `%{ENV:…}` has a meaning here.
+fn callable(name: Option<&GroupName>, facts: &RequestFacts<'_>) -> Vec<u8> {
+    let name = match name {
+        Some(name @ (GroupName::Literal(_) | GroupName::Env(_))) => name.expand(facts),
+        _ => Vec::new(),
+    };
+    if name.is_empty() || name.starts_with(b"%") {
+        b"application".to_vec()
+    } else {
+        name
+    }
+}
+
+struct RequestFacts<'r> {
+    request: Request<'r>,
+    script_name: &'r [u8],
+}
+
+impl Facts for RequestFacts<'_> {
+    fn server_name(&self) -> Vec<u8> {
+        self.request.server().hostname().to_vec()
+    }
+
+    fn host(&self) -> Vec<u8> {
+        match self.request.cgi().host() {
+            Some(host) if !host.is_empty() => host.to_vec(),
+            _ => self.server_name(),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.request.cgi().local_port()
+    }
+
+    fn script_name(&self) -> Vec<u8> {
+        self.script_name.to_vec()
+    }
+
+    fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
+        use std::os::unix::ffi::{OsStrExt, OsStringExt};
+        let key = self.request.pool().string(name);
+        self.request
+            .notes()
+            .get(key)
+            .or_else(|| self.request.environment().get(key))
+            .map(<[u8]>::to_vec)
+            .or_else(|| std::env::var_os(std::ffi::OsStr::from_bytes(name)).map(OsStringExt::into_vec))
+    }
+}
+
+/// A path without runs of slashes; copied only if it has some.
+fn collapsed<'r>(pool: Pool<'r>, path: &'r [u8]) -> &'r [u8] {
+    if path.windows(2).any(|pair| pair == b"//") {
+        pool.bytes(&collapse_slashes(path))
+    } else {
+        path
+    }
+}
