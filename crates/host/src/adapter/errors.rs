@@ -1,7 +1,7 @@
 //! `wsgi.errors`, `sys.stdout` and `sys.stderr`: the raw object below their `io.TextIOWrapper`, which turns what is
 //! written into log records (PEP 3333, "environ Variables").
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_int};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use wsgi_core::abi::Level;
@@ -151,6 +151,11 @@ impl Class for Log {
         members
             .method(c"write", c"write(data) -> number of bytes", write)
             .method(c"writelines", c"writelines(pieces)", writelines)
+            .method(
+                c"record",
+                c"record(level, text): logs one record at httpd's level of that number",
+                record,
+            )
             .method(c"flush", c"Does nothing: whole lines are in the log already.", nothing)
             .method(c"close", c"Does nothing: the log stays open.", nothing)
             .method(c"isatty", c"False", no)
@@ -203,6 +208,20 @@ fn writelines<'py>(this: &Log, me: &Object<'py>, arguments: &[Object<'py>]) -> R
     let pieces = pieces.iterator()?;
     while let Some(piece) = pieces.next_item()? {
         write(this, me, &[piece])?;
+    }
+    Ok(me.py().none())
+}
+
+fn record<'py>(this: &Log, me: &Object<'py>, arguments: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    if let [level, text] = arguments
+        && let Target::Thread(server) = &this.target
+    {
+        let level = level.as_int().and_then(|level| c_int::try_from(level).ok());
+        let record = (Level::from_raw(level.unwrap_or(-1)), text.to_text());
+        me.py().detach(|| match Live::current() {
+            Some(live) => live.log(&[record]),
+            None => server.log.log(record.0, record.1.as_bytes()),
+        });
     }
     Ok(me.py().none())
 }

@@ -1,12 +1,15 @@
 """What the host does in Python: preparing an interpreter, loading scripts, formatting exceptions, ending."""
 
+import functools
 import io
 import os
+import signal
 import stat
 import sys
 import threading
 from types import ModuleType
 
+_INFO = 6  # httpd's APLOG_INFO
 _HERE = sys._getframe().f_code.co_filename
 
 
@@ -26,14 +29,35 @@ def prepare(stdout, stderr, path, mod_wsgi, apache, main_thread):
         added = [entry for entry in sys.path if entry not in before]
         given = [entry for entry in path if entry in before]
         sys.path[:] = added + given + [entry for entry in before if entry not in given]
+    _keep_signals(stderr.record)
     if main_thread:
         _set_main_thread(main_thread)
     return threading.get_ident()
 
 
+def _keep_signals(record):
+    # Signals belong to httpd: a handler of an application's would keep it from stopping. Processes that the application
+    # forks may have their own.
+    server = os.getpid()
+    register = signal.signal
+
+    @functools.wraps(register)
+    def ignore(signalnum, handler):
+        if os.getpid() != server:
+            return register(signalnum, handler)
+        import traceback
+
+        record(_INFO, f"WSGI0413: signal.signal({signalnum}) does nothing in the server's processes; called from:")
+        for line in "".join(traceback.format_stack(sys._getframe(1))).splitlines():
+            record(_INFO, line)
+        return handler
+
+    signal.signal = ignore
+
+
 def _set_main_thread(number):
-    # A sub-interpreter is made by the request thread that needs it first. Up to 3.12, `threading` takes that one for the
-    # main thread, since it imports the module; but requests do not run in the main thread.
+    # A sub-interpreter is made by the request thread that needs it first. Up to 3.12, `threading` takes that one for
+    # the main thread, since it imports the module; but requests do not run in the main thread.
     main = threading.main_thread()
     if main.ident != number:
         threading._active.pop(main.ident, None)

@@ -35,7 +35,7 @@ class FileWrapper:
 
 
 def __getattr__(name):
-    # The package of this name from PyPI, if it is installed, gives its folder, so that its other modules can be imported.
+    # The package of this name from PyPI, if it is installed, gives its folder: its other modules can be imported.
     if name == "__path__":
         from importlib.machinery import PathFinder
 
