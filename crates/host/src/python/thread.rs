@@ -111,8 +111,10 @@ struct States(RefCell<Vec<State>>);
 
 impl Drop for States {
     fn drop(&mut self) {
-        // The thread ends. Python is not finalised while a thread has states of its own; but it may be stuck for good.
-        if ABANDONED.load(Ordering::SeqCst) || !self.0.get_mut().iter().any(|state| state.ours) {
+        // The thread ends. Python is not finalised while a thread has states of its own; but it may be stuck for good,
+        // or this may be exit() in a signal handler, in the middle of a request.
+        let hopeless = ABANDONED.load(Ordering::SeqCst) || Visit::is_under_way() || attached::is_attached();
+        if hopeless || !self.0.get_mut().iter().any(|state| state.ours) {
             return;
         }
         let _inside = Inside::enter();
