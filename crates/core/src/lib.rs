@@ -10,6 +10,8 @@ pub mod daemon_options;
 pub mod directive;
 pub mod group;
 pub mod header;
+pub mod limits;
+pub mod log_line;
 pub mod python;
 pub mod status;
 pub mod supervision;

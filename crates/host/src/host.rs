@@ -1,5 +1,6 @@
 //! A running Python in this process: its interpreters, by application group, from start to end.
 
+use std::ffi::c_ulong;
 use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -8,11 +9,12 @@ use std::time::{Duration, Instant};
 use wsgi_core::abi::Level;
 
 use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
-use crate::adapter::{Record, Request, Server, run, text_of_error};
+use crate::adapter::{Imported, Record, Request, Server, import, run, text_of_error};
 use crate::api::{self, Settings};
 use crate::gate::Gate;
 use crate::python::{
-    Interpreter, Visit, abandon, active_visits, close_doors, end_nudging, nudge, nudge_on, own_states, spawn,
+    Interpreter, Python, Visit, abandon, active_visits, close_doors, end_nudging, nudge, nudge_on, own_states,
+    raise_in_thread, spawn, thread_ident,
 };
 
 /// Python, started.
@@ -92,6 +94,53 @@ impl Host {
         }
     }
 
+    /// Loads a script in the interpreter of its application group, with nobody asking for it.
+    pub fn import(&self, application_group: &[u8], path: &[u8]) -> Imported {
+        let (imported, records) = match self.group(application_group) {
+            Ok(group) => import(&group.interpreter, &group.record, path),
+            Err(record) => (Imported::Failed, vec![record]),
+        };
+        for (level, text) in records {
+            self.server.log.log(level, text.as_bytes());
+        }
+        imported
+    }
+
+    /// Raises `mod_wsgi.RequestTimeout` in the thread of that number (CPython's), which runs a request of the application
+    /// group, if `still` says so when nothing of Python can run meanwhile.
+    pub fn interrupt(&self, application_group: &[u8], thread: c_ulong, still: impl FnOnce() -> bool) {
+        if let Ok(group) = self.group(application_group) {
+            group.interpreter.attach(|py| {
+                if still() {
+                    raise_in_thread(py, thread, Some(group.record.request_timeout.get(py)));
+                }
+            });
+        }
+    }
+
+    /// Takes back what [`Host::interrupt`] may have left for the calling thread.
+    pub fn calm(&self, application_group: &[u8]) {
+        if let Ok(group) = self.group(application_group) {
+            group.interpreter.attach(|py| raise_in_thread(py, thread_ident(), None));
+        }
+    }
+
+    /// Runs `work` in the main interpreter.
+    pub fn attach<R>(&self, work: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
+        self.main.interpreter.attach(work)
+    }
+
+    /// [`Host::stop`], if nobody else uses it any more; otherwise only the exit handlers run.
+    pub fn stop_shared(self: Arc<Self>, patience: Duration) {
+        match Arc::try_unwrap(self) {
+            Ok(host) => Box::new(host).stop(patience),
+            Err(host) => {
+                close_doors();
+                host.abandon(patience);
+            }
+        }
+    }
+
     /// Ends Python; waits at most `patience` for threads that are inside. In a thread that is inside itself (a signal
     /// handler) it does nothing: neither waiting nor finalising can end well there.
     pub fn stop(self: Box<Self>, patience: Duration) {
@@ -102,7 +151,8 @@ impl Host {
         nudge_on();
         let deadline = Instant::now() + patience;
         if !comes_true(deadline, || active_visits() == 0) {
-            return self.abandon(patience);
+            self.abandon(patience);
+            return std::mem::forget(self);
         }
         self.end(deadline);
     }
@@ -146,7 +196,7 @@ impl Host {
 
     /// Ends with threads stuck inside: the exit handlers run if that is possible in time, in a thread that may get
     /// stuck as well.
-    fn abandon(self, patience: Duration) {
+    fn abandon(&self, patience: Duration) {
         let text = format!(
             "WSGI0302: the process ends with {} requests running and {} thread states left; exit handlers run, but \
              Python is not finalised",
@@ -157,7 +207,6 @@ impl Host {
         abandon();
         let (done, wait) = mpsc::channel();
         let groups = self.groups().clone();
-        std::mem::forget(self);
         spawn(move || {
             run_exit_handlers(&groups);
             // The process ends; nothing of it is freed, since Python still runs.

@@ -11,3 +11,4 @@ mod fence;
 mod gate;
 mod host;
 mod python;
+mod worker;

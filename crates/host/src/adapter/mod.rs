@@ -7,6 +7,7 @@ mod errors;
 pub mod exchange;
 mod failure;
 mod file_wrapper;
+mod import;
 mod input;
 mod live;
 mod record;
@@ -16,6 +17,7 @@ mod script;
 
 pub use errors::Stream;
 pub use failure::text_of as text_of_error;
+pub use import::{Imported, import};
 pub use record::{Record, Server, version};
 pub use request::{Request, run};
 pub use response::Head;

@@ -185,7 +185,7 @@ unsafe fn inside<'a, T>(object: *mut ffi::PyObject) -> &'a T {
 }
 
 /// The one value of a function item's type.
-fn function<F: Copy + 'static>() -> F {
+pub(super) fn function<F: Copy + 'static>() -> F {
     const { assert!(size_of::<F>() == 0, "methods are plain functions") };
     // SAFETY: a type without size, and a value of it existed when the member was listed; `Copy` allows another.
     unsafe { NonNull::<F>::dangling().read() }

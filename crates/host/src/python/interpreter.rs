@@ -41,6 +41,18 @@ impl Interpreter {
         main
     }
 
+    /// The main interpreter of a Python that was started by its own command. Detaches.
+    ///
+    /// # Safety
+    /// The calling thread is the one that started Python, and attached; nothing runs in it after this call but what
+    /// goes through the returned handle.
+    pub(super) unsafe fn running() -> Interpreter {
+        // SAFETY: the caller's promise: its state is the interpreter's first.
+        let main = unsafe { Interpreter::current() };
+        main.adopt();
+        main
+    }
+
     /// Makes a sub-interpreter, which shares the GIL with `self`, the main one, and prepares it by `prepare`, attached
     /// with its keeper. `None` when CPython cannot.
     pub fn create<R>(&self, prepare: impl for<'py> FnOnce(Python<'py>) -> R) -> Option<(Interpreter, R)> {

@@ -1,0 +1,65 @@
+//! The socket to `wsgid`.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
+use wsgi_core::wire::control::MAX_MESSAGE;
+use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
+
+/// The daemon's end.
+pub struct Control(OwnedFd);
+
+/// What `wsgid` said, with the descriptors that came along. `None`: it is gone.
+pub type Heard = Option<(ToDaemon, Vec<OwnedFd>)>;
+
+impl Control {
+    /// Takes over the socket.
+    pub fn new(socket: OwnedFd) -> Control {
+        Control(socket)
+    }
+
+    /// Waits for a message.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn hear(&self) -> Result<Heard, String> {
+        let mut buffer = vec![0; MAX_MESSAGE + 1];
+        let mut descriptors = Vec::new();
+        let bytes = loop {
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(4))];
+            let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+            let mut slices = [IoSliceMut::new(&mut buffer)];
+            match recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+                Err(Errno::INTR) => continue,
+                Err(_) => return Ok(None),
+                Ok(message) => {
+                    for part in ancillary.drain() {
+                        if let RecvAncillaryMessage::ScmRights(received) = part {
+                            descriptors.extend(received);
+                        }
+                    }
+                    break message.bytes;
+                }
+            }
+        };
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let message = ToDaemon::decode(&buffer[..bytes]).map_err(|error| error.to_string())?;
+        Ok(Some((message, descriptors)))
+    }
+
+    /// Says something; false when `wsgid` is gone.
+    pub fn say(&self, message: FromDaemon) -> bool {
+        send(&self.0, &message.encode(), SendFlags::NOSIGNAL).is_ok()
+    }
+}
+
+impl AsFd for Control {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}

@@ -1,0 +1,441 @@
+//! The exchange over frames: one request's way through its reply pair to httpd (`wsgi_core::wire`).
+
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::ops::Range;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
+use wsgi_core::abi::{Level, Sent};
+use wsgi_core::wire::body::{Event, Reader};
+use wsgi_core::wire::frame::HEADER;
+use wsgi_core::wire::reply::{self, Kind};
+use wsgi_core::wire::{Error, MAX_DATA};
+
+use super::activity::Activity;
+use super::entry::with_descriptor;
+use super::family::Family;
+use crate::adapter::Head;
+use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
+
+/// Received at a time.
+const PIECE: usize = 64 * 1024;
+/// Buffers per `sendmsg`; the kernel takes 1024.
+const MOST_SLICES: usize = 1000;
+
+/// The daemon's end of an exchange.
+pub struct Connection {
+    /// Gone when the exchange has ended.
+    socket: Option<OwnedFd>,
+    nonce: u64,
+    reader: Reader,
+    body: Body,
+    /// What was received: up to `filled`, understood up to `at`; `piece` of it belongs to the body and is not read yet.
+    input: Vec<u8>,
+    filled: usize,
+    at: usize,
+    piece: Range<usize>,
+    /// The encoded head, until it goes out.
+    head: Vec<u8>,
+    /// `Content-Length` of the reply.
+    length: Option<u64>,
+    head_sent: bool,
+    head_failed: bool,
+    /// Where records go when the exchange has ended.
+    log: Arc<dyn ServerLog>,
+    activity: Option<Arc<Activity>>,
+    family: Family,
+}
+
+/// The body of the request.
+pub enum Body {
+    /// There is none, or no more.
+    None,
+    /// It came with the request; from this position on it has not been read.
+    Inline(Vec<u8>, usize),
+    /// httpd sends it when it is asked.
+    Stream {
+        /// It has been asked.
+        wanted: bool,
+    },
+    /// No more will come, for this reason.
+    Failed(String),
+}
+
+/// What httpd said; pieces stand in the input.
+enum Came {
+    Piece(Range<usize>),
+    BodyEnd,
+    BodyError(String),
+}
+
+impl Connection {
+    /// Begins an exchange over the far end of a reply pair. `head_missing` bytes of the request's head come through it.
+    pub fn new(
+        socket: OwnedFd,
+        nonce: u64,
+        head_missing: usize,
+        log: Arc<dyn ServerLog>,
+        family: Family,
+    ) -> Connection {
+        Connection {
+            socket: Some(socket),
+            nonce,
+            reader: Reader::new(nonce, head_missing),
+            body: Body::None,
+            input: Vec::new(),
+            filled: 0,
+            at: 0,
+            piece: 0..0,
+            head: Vec::new(),
+            length: None,
+            head_sent: false,
+            head_failed: false,
+            log,
+            activity: None,
+            family,
+        }
+    }
+
+    /// Says what body the request has, and what to tell about the progress of the application.
+    pub fn begin(&mut self, body: Body, activity: Option<Arc<Activity>>) {
+        self.body = body;
+        self.activity = activity;
+    }
+
+    /// Announces that the request is about to run.
+    ///
+    /// # Errors
+    /// When httpd has withdrawn it.
+    pub fn started(&mut self) -> Result<(), Errno> {
+        let frame = reply::bare(Kind::Started, self.nonce);
+        self.send(&[&frame], None)
+    }
+
+    /// Reads the rest of the request's head behind `head`.
+    ///
+    /// # Errors
+    /// With the reason, for the log.
+    pub fn read_head(&mut self, head: &mut Vec<u8>, missing: usize) -> Result<(), String> {
+        let whole = head.len() + missing;
+        while head.len() < whole {
+            match self.next()? {
+                Some(Came::Piece(piece)) => head.extend_from_slice(&self.input[piece]),
+                Some(_) => return Err(String::from("httpd sent a body before the request's head was complete")),
+                None => self.receive()?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Hands the request back unread.
+    pub fn retry(mut self) {
+        self.end(&[&reply::bare(Kind::Retry, self.nonce)]);
+    }
+
+    /// Ends the exchange, unless that is done.
+    pub fn finish(&mut self, outcome: Outcome) {
+        if self.socket.is_none() {
+            return;
+        }
+        match outcome {
+            Outcome::ClientGone => self.socket = None,
+            Outcome::Complete if self.head_sent => self.end(&[&reply::bare(Kind::End, self.nonce)]),
+            Outcome::Truncated | Outcome::Complete if self.head_sent => {
+                self.end(&[&reply::bare(Kind::Truncated, self.nonce)]);
+            }
+            Outcome::Refused(status) if !self.head_sent => {
+                let status = if (400..=599).contains(&status) { status } else { 500 };
+                self.end(&[&reply::refused(self.nonce, status)]);
+            }
+            Outcome::Refused(_) => self.end(&[&reply::bare(Kind::Truncated, self.nonce)]),
+            Outcome::Truncated | Outcome::Complete => self.end(&[&reply::refused(self.nonce, 500)]),
+        }
+    }
+
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        if let Some(activity) = &self.activity {
+            activity.note();
+        }
+        match &mut self.body {
+            Body::None => Ok(0),
+            Body::Failed(reason) => Err(reason.clone()),
+            Body::Inline(bytes, at) => {
+                let len = buffer.len().min(bytes.len() - *at);
+                buffer[..len].copy_from_slice(&bytes[*at..*at + len]);
+                *at += len;
+                Ok(len)
+            }
+            Body::Stream { wanted } => {
+                if !*wanted {
+                    *wanted = true;
+                    self.reader.want_body();
+                    let frame = reply::bare(Kind::WantBody, self.nonce);
+                    self.send(&[&frame], None).map_err(|_| gone())?;
+                }
+                if buffer.is_empty() {
+                    return Ok(0);
+                }
+                self.read_body(buffer)
+            }
+        }
+    }
+
+    fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        let mut count = 0;
+        while count < buffer.len() {
+            if self.piece.is_empty() {
+                match self.next()? {
+                    Some(Came::Piece(piece)) => self.piece = piece,
+                    Some(Came::BodyEnd) => {
+                        self.body = Body::None;
+                        break;
+                    }
+                    // What came before it is still whole: the reason is for the next read.
+                    Some(Came::BodyError(reason)) => {
+                        self.body = Body::Failed(reason);
+                        break;
+                    }
+                    None if count > 0 => break,
+                    None => self.receive()?,
+                }
+                continue;
+            }
+            let len = self.piece.len().min(buffer.len() - count);
+            let piece = self.piece.start..self.piece.start + len;
+            buffer[count..count + len].copy_from_slice(&self.input[piece]);
+            self.piece.start += len;
+            count += len;
+        }
+        match &self.body {
+            Body::Failed(reason) if count == 0 => Err(reason.clone()),
+            _ => Ok(count),
+        }
+    }
+
+    /// The next event of what has been received; `None` when more must be received first.
+    fn next(&mut self) -> Result<Option<Came>, String> {
+        let mut rest = &self.input[self.at..self.filled];
+        let event = self.reader.next(&mut rest);
+        let at = self.filled - rest.len();
+        self.at = at;
+        match event {
+            // It ends where the rest begins.
+            Ok(Event::HeadMore(piece) | Event::Body(piece)) => Ok(Some(Came::Piece(at - piece.len()..at))),
+            Ok(Event::BodyEnd) => Ok(Some(Came::BodyEnd)),
+            Ok(Event::BodyError(reason)) => Ok(Some(Came::BodyError(String::from_utf8_lossy(reason).into_owned()))),
+            Err(Error::Incomplete) => Ok(None),
+            Err(Error::Invalid(reason)) => Err(format!("httpd sent what cannot be understood ({reason})")),
+        }
+    }
+
+    /// Receives more, waiting for it.
+    fn receive(&mut self) -> Result<(), String> {
+        let Some(socket) = &self.socket else {
+            return Err(gone());
+        };
+        self.input.resize(PIECE, 0);
+        // What is left is less than a frame's head, or than a short frame.
+        self.input.copy_within(self.at..self.filled, 0);
+        self.filled -= self.at;
+        self.at = 0;
+        let count = loop {
+            match recv(socket, &mut self.input[self.filled..], RecvFlags::empty()) {
+                Err(Errno::INTR) => {}
+                Ok((count, _)) => break count,
+                Err(_) => break 0,
+            }
+        };
+        self.filled += count;
+        if count == 0 { Err(gone()) } else { Ok(()) }
+    }
+
+    fn head(&mut self, head: &Head) {
+        self.length = head.content_length();
+        self.head.clear();
+        let put = reply::head(self.nonce, head.status, head.reason(), head.headers(), &mut self.head);
+        if let Err(error) = put {
+            let text = format!("WSGI0520: {error}; it is not sent");
+            self.log(Level::Error, text.as_bytes());
+            self.head_failed = true;
+        }
+    }
+
+    fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
+        if let Some(activity) = &self.activity {
+            activity.note();
+        }
+        if self.head_failed {
+            return Sent::Failed;
+        }
+        let head = std::mem::take(&mut self.head);
+        let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        let (whole, ending);
+        let mut headers = Vec::new();
+        let mut parts: Vec<&[u8]> = Vec::with_capacity(pieces.len() + 3);
+        if !head.is_empty() {
+            parts.push(&head);
+        }
+        if total > MAX_DATA {
+            let chunks = || pieces.iter().flat_map(|piece| piece.chunks(MAX_DATA));
+            headers.extend(chunks().map(|chunk| reply::data(self.nonce, chunk.len())));
+            parts.extend(
+                headers
+                    .iter()
+                    .zip(chunks())
+                    .flat_map(|(header, chunk)| [&header[..], chunk]),
+            );
+        } else if total > 0 {
+            whole = reply::data(self.nonce, total);
+            parts.push(&whole);
+            parts.extend(pieces);
+        }
+        if end {
+            ending = reply::bare(Kind::End, self.nonce);
+            parts.push(&ending);
+            self.head_sent = true;
+            return sent(self.try_end(&parts));
+        }
+        let result = self.send(&parts, None);
+        self.head_sent = true;
+        self.after(result)
+    }
+
+    fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {
+        if self.head_failed {
+            return Sent::Failed;
+        }
+        let head = std::mem::take(&mut self.head);
+        let part = reply::file(self.nonce, u64::try_from(offset).unwrap_or(0), len);
+        let result = with_descriptor(descriptor, |file| self.send(&[&head, &part], Some(file)));
+        let result = result.unwrap_or(Err(Errno::BADF));
+        self.head_sent |= result.is_ok();
+        if result == Err(Errno::BADF) {
+            return Sent::Failed;
+        }
+        // A file that is shorter than what was promised is for the outcome to judge.
+        if result.is_ok() && self.length.is_none_or(|length| length <= len) {
+            let ending = reply::bare(Kind::End, self.nonce);
+            return sent(self.try_end(&[&ending]));
+        }
+        self.after(result)
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        let mut frame = Vec::with_capacity(HEADER + 1 + text.len());
+        // An empty record has no line to stand in.
+        reply::log(self.nonce, level, text, &mut frame);
+        if self.socket.is_none() || self.send(&[&frame], None).is_err() {
+            self.log.log(level, text);
+        }
+    }
+
+    fn after(&mut self, result: Result<(), Errno>) -> Sent {
+        if result.is_err() {
+            self.socket = None;
+        }
+        sent(result)
+    }
+
+    fn end(&mut self, parts: &[&[u8]]) {
+        // httpd being gone is an end as well.
+        let _ = self.try_end(parts);
+    }
+
+    /// Sends the frame that ends the exchange, with the far end if httpd can use it again, and closes it here.
+    fn try_end(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
+        let clean = self.reader.clean() && self.at == self.filled && self.piece.is_empty();
+        let result = match &self.socket {
+            Some(socket) => {
+                let back = clean.then(|| socket.as_fd());
+                self.family.check(&*self.log);
+                send(socket.as_fd(), parts, back)
+            }
+            None => Err(Errno::PIPE),
+        };
+        self.socket = None;
+        result
+    }
+
+    fn send(&mut self, parts: &[&[u8]], file: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+        self.family.check(&*self.log);
+        match &self.socket {
+            Some(socket) => send(socket.as_fd(), parts, file),
+            None => Err(Errno::PIPE),
+        }
+    }
+}
+
+fn gone() -> String {
+    String::from("the connection to the client is gone")
+}
+
+fn sent(result: Result<(), Errno>) -> Sent {
+    if result.is_ok() { Sent::Ok } else { Sent::ClientGone }
+}
+
+/// Sends all of the parts, the descriptor with the first of them. Waits for httpd, which reads whatever it does
+/// otherwise.
+fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut slices = &mut slices[..];
+    let mut descriptor = descriptor;
+    while slices.iter().any(|slice| !slice.is_empty()) {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        }
+        let most = slices.len().min(MOST_SLICES);
+        match sendmsg(socket, &slices[..most], &mut control, SendFlags::NOSIGNAL) {
+            Ok(count) => {
+                descriptor = None;
+                IoSlice::advance_slices(&mut slices, count);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// The connection as the adapter and the worker share it.
+#[derive(Clone)]
+pub struct Shared(Arc<Mutex<Connection>>);
+
+impl Shared {
+    /// Shares it.
+    pub fn new(connection: Connection) -> Shared {
+        Shared(Arc::new(Mutex::new(connection)))
+    }
+
+    /// The connection; its lock is held by one thread at a time anyway.
+    pub fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Exchange for Shared {
+    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+        self.lock().read(buffer)
+    }
+
+    fn head(&mut self, head: &Head) {
+        self.lock().head(head);
+    }
+
+    fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
+        self.lock().write(pieces, end)
+    }
+
+    fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {
+        self.lock().file(descriptor, offset, len)
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        self.lock().log(level, text);
+    }
+}

@@ -1,0 +1,48 @@
+//! The daemon's own log: standard error, which is the server's error log, in httpd's format.
+
+use std::io::{Write, stderr};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rustix::process::getpid;
+use rustix::thread::gettid;
+use wsgi_core::abi::Level;
+use wsgi_core::log_line::{self, Place};
+
+use crate::adapter::exchange::ServerLog;
+
+/// The log.
+pub struct StandardError {
+    group: String,
+    /// Seconds that local time is ahead of UTC.
+    offset: AtomicI64,
+}
+
+impl StandardError {
+    /// The log of a daemon of this group.
+    pub fn new(group: String) -> StandardError {
+        StandardError {
+            group,
+            offset: AtomicI64::new(0),
+        }
+    }
+
+    /// Says how many seconds local time is ahead of UTC.
+    pub fn set_offset(&self, offset: i64) {
+        self.offset.store(offset, Ordering::Relaxed);
+    }
+}
+
+impl ServerLog for StandardError {
+    fn log(&self, level: Level, text: &[u8]) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let place = Place {
+            pid: getpid().as_raw_nonzero().get(),
+            tid: gettid().as_raw_nonzero().get(),
+            group: &self.group,
+        };
+        let line = log_line::format(now, self.offset.load(Ordering::Relaxed), level, &place, text);
+        // One write, so that lines of several processes do not mix; there is no better place to complain to.
+        let _ = stderr().write_all(&line);
+    }
+}

@@ -1,0 +1,164 @@
+//! A daemon: its threads, its clock, and what passes between it and `wsgid`.
+//!
+//! The main thread listens to `wsgid` and to signals and watches the clock; request threads take requests from the
+//! group's queue and answer them (`wsgi_core::wire`).
+
+mod activity;
+mod control;
+mod crew;
+mod entry;
+mod exchange;
+mod family;
+mod log;
+mod pulse;
+mod queue;
+mod settings;
+mod thread;
+mod watch;
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::pipe::{PipeFlags, pipe_with};
+use wsgi_core::abi::Level;
+use wsgi_core::limits::Limits;
+use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
+
+use self::activity::Board;
+use self::control::Control;
+use self::crew::Crew;
+use self::family::Family;
+use self::log::StandardError;
+use self::queue::Queue;
+use self::settings::Settings;
+use self::thread::Daemon;
+use self::watch::{Parts, Preparation, Watch};
+use crate::adapter::exchange::ServerLog;
+use crate::adapter::{Imported, Server};
+use crate::fence::report_panics_to;
+use crate::gate::Gate;
+use crate::host::Host;
+use crate::python::Interpreter;
+
+/// Exit code of a daemon that was not started by `wsgid`, or by one of another version.
+const MISUSED: i32 = 64;
+/// Exit code of a daemon that cannot work.
+const UNUSABLE: i32 = 70;
+/// Exit code of a daemon whose application cannot be loaded.
+const NOT_LOADED: i32 = 3;
+
+/// The life of a daemon in the main thread of its Python; returns the exit code.
+fn run(python: Interpreter, control: OwnedFd) -> i32 {
+    let log = Arc::new(StandardError::new(String::new()));
+    let control = Control::new(control);
+    let (settings, descriptors) = match introduction(&control) {
+        Ok(introduction) => introduction,
+        Err(reason) => {
+            let text = format!("WSGI0501: a daemon was started without its settings: {reason}");
+            log.log(Level::Critical, text.as_bytes());
+            return MISUSED;
+        }
+    };
+    let log = Arc::new(StandardError::new(settings.group.clone()));
+    let panics = Arc::clone(&log);
+    report_panics_to(move |text| panics.log(Level::Critical, text.as_bytes()));
+
+    let server = Server {
+        process_group: settings.group.clone(),
+        multithread: settings.options.multithread(),
+        multiprocess: settings.options.multiprocess(),
+        apache_version: settings.apache_version,
+        log: Arc::<StandardError>::clone(&log),
+        loading: Gate::default(),
+    };
+    let Some(host) = Host::begin(python, &[], server, settings.api).map(Arc::new) else {
+        return UNUSABLE;
+    };
+    let (hearing, bell) = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
+        Ok(pipe) => pipe,
+        Err(error) => return unusable(&log, &format!("it gets no pipe: {error}")),
+    };
+    let preparation = match Preparation::make(&host, &bell, settings.options.switch_interval) {
+        Ok(preparation) => preparation,
+        Err(reason) => return unusable(&log, &reason),
+    };
+    log.set_offset(preparation.offset);
+    if settings.options.service() {
+        return watch::service(host, preparation, control, &settings.preload);
+    }
+    let mut descriptors = descriptors.into_iter();
+    let queue = match descriptors.next().map(Queue::new) {
+        Some(Ok(queue)) => queue,
+        Some(Err(error)) => return unusable(&log, &format!("it cannot use its queue: {error}")),
+        None => return unusable(&log, "it got no queue"),
+    };
+    for (script, application_group) in &settings.preload {
+        if host.import(application_group, script) != Imported::Loaded {
+            host.stop_shared(watch::PATIENCE);
+            return NOT_LOADED;
+        }
+    }
+    let limits = Limits::of(&settings.options, jitter());
+    let threads = usize::try_from(settings.options.threads).unwrap_or(1);
+    let daemon = Arc::new(Daemon {
+        host,
+        queue,
+        crew: Crew::new(threads),
+        board: Board::new(threads),
+        log: Arc::clone(&log),
+        family: Family::here(),
+        requests: limits.requests,
+        run_once: settings.options.run_once(),
+        watches_activity: limits.inactivity.is_some(),
+        bell,
+        present: AtomicUsize::new(0),
+    });
+    preparation.serve(&daemon.host);
+    if !control.say(FromDaemon::Ready) {
+        return 0;
+    }
+    for me in 0..threads {
+        let mut thread = std::thread::Builder::new().name(format!("wsgi-{me}"));
+        if let Some(size) = settings.options.stack_size {
+            thread = thread.stack_size(usize::try_from(size).unwrap_or(usize::MAX));
+        }
+        daemon.present.fetch_add(1, Ordering::SeqCst);
+        let own = Arc::clone(&daemon);
+        if let Err(error) = thread.spawn(move || own.work(me)) {
+            return unusable(&log, &format!("it gets no thread: {error}"));
+        }
+    }
+    let parts = Parts {
+        control,
+        hearing,
+        stats: descriptors.next(),
+        limits,
+        graceful: settings.options.graceful_timeout,
+        shutdown: settings.options.shutdown_timeout,
+        evicts: settings.options.eviction_timeout.is_some(),
+    };
+    Watch::new(daemon, parts).run()
+}
+
+/// The first message.
+fn introduction(control: &Control) -> Result<(Settings, Vec<OwnedFd>), String> {
+    match control.hear()? {
+        Some((ToDaemon::Settings(sent), descriptors)) => Ok((Settings::read(sent)?, descriptors)),
+        Some(_) => Err(String::from("wsgid sent something else")),
+        None => Err(String::from("nobody is there to send them")),
+    }
+}
+
+fn unusable(log: &StandardError, reason: &str) -> i32 {
+    let text = format!("WSGI0502: this daemon cannot work: {reason}");
+    log.log(Level::Critical, text.as_bytes());
+    UNUSABLE
+}
+
+/// A number from 0 up to 1.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher, RandomState};
+    let random = u32::try_from(RandomState::new().hash_one(0u8) >> 32).unwrap_or(0);
+    f64::from(random) / (f64::from(u32::MAX) + 1.0)
+}

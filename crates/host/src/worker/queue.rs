@@ -1,0 +1,127 @@
+//! The group's queue, from which a daemon takes its requests.
+
+use std::io::IoSliceMut;
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
+
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use wsgi_core::wire::MAX_DATAGRAM;
+
+/// The receiving end, shared with the group's other daemons.
+///
+/// The leader waits in `epoll`, which registers with the queue exclusively: a datagram wakes one daemon, and passes by
+/// those that have nobody waiting. (Waiting in `recvmsg` would do the same, but cannot be called off without losing
+/// the datagram that may have been taken just then.)
+pub struct Queue {
+    socket: OwnedFd,
+    epoll: OwnedFd,
+    /// Readable when waiting is called off.
+    off: OwnedFd,
+}
+
+/// A request as it was taken.
+pub struct Taken {
+    /// Bytes of the datagram, at the front of the buffer.
+    pub len: usize,
+    /// The far end of its reply pair.
+    pub far: Option<OwnedFd>,
+}
+
+/// What a thread that waits for a request gets.
+pub enum Popped {
+    /// A request.
+    Request(Taken),
+    /// Nothing, since another daemon was faster.
+    Nothing,
+    /// Waiting was called off; a request that this daemon may have been chosen for comes along.
+    Off(Option<Taken>),
+}
+
+const REQUEST: u64 = 0;
+const OFF: u64 = 1;
+
+impl Queue {
+    /// Takes over the socket.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub fn new(socket: OwnedFd) -> Result<Queue, Errno> {
+        let epoll = epoll::create(CreateFlags::CLOEXEC)?;
+        let off = eventfd(0, EventfdFlags::CLOEXEC)?;
+        let wait_for = EventFlags::IN | EventFlags::EXCLUSIVE;
+        epoll::add(&epoll, &socket, EventData::new_u64(REQUEST), wait_for)?;
+        epoll::add(&epoll, &off, EventData::new_u64(OFF), EventFlags::IN)?;
+        Ok(Queue { socket, epoll, off })
+    }
+
+    /// A buffer that holds any datagram.
+    pub fn buffer() -> Vec<u8> {
+        vec![0; MAX_DATAGRAM + 1]
+    }
+
+    /// Waits for a request. One thread at a time.
+    ///
+    /// # Errors
+    /// When the queue cannot be used any more.
+    pub fn pop(&self, buffer: &mut [u8]) -> Result<Popped, Errno> {
+        let mut space = [MaybeUninit::uninit(); 2];
+        let events = match epoll::wait(&self.epoll, &mut space[..], None) {
+            Ok((events, _)) => events,
+            Err(Errno::INTR) => return Ok(Popped::Nothing),
+            Err(error) => return Err(error),
+        };
+        let has = |number| events.iter().any(|event| event.data.u64() == number);
+        let off = has(OFF);
+        if off {
+            // From now on the others are woken; what this daemon was woken for, it must take.
+            let _ = epoll::delete(&self.epoll, &self.socket);
+        }
+        let taken = if has(REQUEST) { self.take(buffer)? } else { None };
+        Ok(match taken {
+            taken if off => Popped::Off(taken),
+            Some(taken) => Popped::Request(taken),
+            None => Popped::Nothing,
+        })
+    }
+
+    /// Calls waiting off, now and for ever.
+    pub fn call_off(&self) {
+        // A full counter has called it off, too.
+        let _ = rustix::io::write(&self.off, &1u64.to_ne_bytes());
+    }
+
+    fn take(&self, buffer: &mut [u8]) -> Result<Option<Taken>, Errno> {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut control = RecvAncillaryBuffer::new(&mut space);
+        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let message = match recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+            Ok(message) => message,
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let mut far = None;
+        for part in control.drain() {
+            if let RecvAncillaryMessage::ScmRights(mut received) = part {
+                far = received.next();
+            }
+        }
+        // All sending ends are gone: httpd and its parent have ended.
+        if message.bytes == 0 && far.is_none() {
+            return Err(Errno::PIPE);
+        }
+        Ok(Some(Taken {
+            len: message.bytes,
+            far,
+        }))
+    }
+}
+
+/// Whether nobody waits for an answer any more.
+pub fn abandoned(far: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(far, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
+}

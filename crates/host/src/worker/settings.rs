@@ -1,0 +1,55 @@
+//! What a daemon is told by `wsgid` when it starts.
+
+use wsgi_core::daemon_options::DaemonOptions;
+use wsgi_core::wire::control::daemon as control;
+
+use crate::api::{self, Apache};
+
+/// Everything that a daemon is told.
+pub struct Settings {
+    /// Name of the group.
+    pub group: String,
+    /// Its options.
+    pub options: DaemonOptions,
+    /// `apache.version`
+    pub apache_version: [u16; 3],
+    /// For the modules that applications import.
+    pub api: api::Settings,
+    /// Scripts to load before it is READY, each with its application group.
+    pub preload: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Settings {
+    /// Reads what `wsgid` sent.
+    ///
+    /// # Errors
+    /// When an option is none of this version.
+    pub fn read(sent: control::Settings) -> Result<Settings, String> {
+        let group = String::from_utf8_lossy(&sent.group).into_owned();
+        let options = DaemonOptions::from_written(sent.group, sent.options)?;
+        let fact = |name: &str| {
+            let fact = sent.facts.iter().find(|(known, _)| known == name.as_bytes());
+            fact.map_or_else(String::new, |(_, value)| String::from_utf8_lossy(value).into_owned())
+        };
+        let version = fact("apache.version");
+        let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+        let home = options.home.as_ref().map(|home| home.as_os_str().as_encoded_bytes());
+        let path = [home.unwrap_or_default(), b":", &options.python_path].concat();
+        Ok(Settings {
+            group,
+            apache_version: std::array::from_fn(|_| numbers.next().unwrap_or(0)),
+            api: api::Settings {
+                apache: Apache {
+                    description: fact("apache.description"),
+                    mpm_name: fact("apache.mpm_name"),
+                    build_date: fact("apache.build_date"),
+                },
+                path,
+                maximum_processes: options.processes(),
+                threads_per_process: options.threads,
+            },
+            options,
+            preload: sent.preload,
+        })
+    }
+}

@@ -1,0 +1,190 @@
+//! A request thread: it waits for its turn, takes a request, runs it, answers.
+
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rustix::io::Errno;
+use wsgi_core::abi::Level;
+use wsgi_core::wire::request::{self, Head};
+
+use super::activity::{Board, micros};
+use super::crew::Crew;
+use super::exchange::{Body, Connection, Shared};
+use super::family::Family;
+use super::log::StandardError;
+use super::queue::{Popped, Queue, Taken, abandoned};
+use crate::adapter::Request;
+use crate::adapter::exchange::ServerLog;
+use crate::fence::fence;
+use crate::host::Host;
+use crate::python::thread_ident;
+
+/// A request that has waited for less than that, in µs, is not asked whether its client is still there.
+const FRESH: u64 = 5_000;
+
+/// What the threads of a daemon share.
+pub struct Daemon {
+    pub host: Arc<Host>,
+    pub queue: Queue,
+    pub crew: Crew,
+    pub board: Board,
+    pub log: Arc<StandardError>,
+    pub family: Family,
+    /// After so many requests the main thread wants to know.
+    pub requests: Option<u64>,
+    /// The process ends with its one request.
+    pub run_once: bool,
+    /// The clock wants to know about the application's activity.
+    pub watches_activity: bool,
+    /// Wakes the main thread.
+    pub bell: OwnedFd,
+    /// Threads that have not gone home.
+    pub present: AtomicUsize,
+}
+
+impl Daemon {
+    /// Wakes the main thread.
+    pub fn ring(&self) {
+        // A full pipe wakes it, too.
+        let _ = rustix::io::write(&self.bell, &[0]);
+    }
+
+    /// Takes no more requests: who leads is called off, and what he took is handed back.
+    pub fn stop_taking(&self) {
+        self.board.draining.store(true, Ordering::SeqCst);
+        self.crew.dismiss();
+        self.queue.call_off();
+    }
+
+    /// The life of thread `me`.
+    pub fn work(&self, me: usize) {
+        let mut buffer = Queue::buffer();
+        while self.crew.lead(me) {
+            let taken = self.take(&mut buffer);
+            self.crew.hand_over();
+            if let Some(taken) = taken {
+                // The fence of the request itself lies deeper; what panics here costs this one exchange.
+                fence(|| self.serve(me, &buffer[..taken.len], taken.far));
+            }
+        }
+        self.present.fetch_sub(1, Ordering::SeqCst);
+        self.ring();
+    }
+
+    /// Waits for a request, as the leader; `None` when there is nothing to wait for any more.
+    fn take(&self, buffer: &mut [u8]) -> Option<Taken> {
+        loop {
+            match self.queue.pop(buffer) {
+                Ok(Popped::Request(taken)) => return Some(taken),
+                Ok(Popped::Nothing) => {}
+                Ok(Popped::Off(taken)) => {
+                    self.crew.dismiss();
+                    return taken;
+                }
+                Err(error) => {
+                    let text = match error {
+                        Errno::PIPE => String::from("WSGI0522: httpd is gone; this daemon ends"),
+                        error => format!("WSGI0523: cannot take requests from the queue ({error}); this daemon ends"),
+                    };
+                    self.log.log(Level::Error, text.as_bytes());
+                    self.stop_taking();
+                    return None;
+                }
+            }
+        }
+    }
+
+    fn serve(&self, me: usize, datagram: &[u8], far: Option<OwnedFd>) {
+        let request = match request::Request::decode(datagram) {
+            Ok(request) => request,
+            Err(error) => return self.refuse(&error.to_string()),
+        };
+        let Some(far) = far else {
+            return self.refuse("no reply socket came with it");
+        };
+        let now = micros();
+        if request.deadline.is_some_and(|deadline| deadline < now) {
+            return;
+        }
+        if now.saturating_sub(request.enqueued) > FRESH && abandoned(&far) {
+            return;
+        }
+        let missing = request.head_missing();
+        let log = Arc::clone(&self.log);
+        let mut connection = Connection::new(far, request.nonce, missing, log, self.family);
+        if self.board.draining.load(Ordering::SeqCst) {
+            return connection.retry();
+        }
+        if request.deadline.is_some() && connection.started().is_err() {
+            return;
+        }
+        let whole;
+        let head = if missing == 0 {
+            request.head()
+        } else {
+            let mut head = request.head().to_vec();
+            // Nobody is left to be told.
+            let Ok(()) = connection.read_head(&mut head, missing) else {
+                return;
+            };
+            whole = head;
+            &whole
+        };
+        let (head, variables) = match Head::decode(head) {
+            Ok(head) => head,
+            Err(error) => return self.refuse(&error.to_string()),
+        };
+        let activity = (self.watches_activity && !head.ignore_activity).then(|| Arc::clone(&self.board.activity));
+        if let Some(activity) = &activity {
+            activity.note();
+        }
+        connection.begin(
+            match request.body {
+                request::Body::None => Body::None,
+                request::Body::Inline(bytes) => Body::Inline(bytes.to_vec(), 0),
+                request::Body::Stream => Body::Stream { wanted: false },
+            },
+            activity,
+        );
+        let request = Request {
+            variables: variables.collect(),
+            script: head.script,
+            script_mtime: head.script_mtime,
+            reloading: head.reloading,
+            callable_object: head.callable_object,
+            request_start: head.request_start,
+            https: head.https,
+            header_only: head.header_only,
+        };
+        let shared = Shared::new(connection);
+        let seat = &self.board.seats[me];
+        seat.begin(thread_ident(), head.application_group);
+        let outcome = self
+            .host
+            .run(head.application_group, &request, Box::new(shared.clone()));
+        self.family.check(&*self.log);
+        if seat.end() {
+            self.host.calm(head.application_group);
+        }
+        shared.lock().finish(outcome);
+        self.count();
+    }
+
+    /// Counts a request that has ended.
+    fn count(&self) {
+        let completed = self.board.completed.fetch_add(1, Ordering::SeqCst) + 1;
+        if self.requests.is_some_and(|most| completed >= most) {
+            if self.run_once {
+                self.stop_taking();
+            }
+            self.ring();
+        }
+    }
+
+    /// Drops what is no request of ours.
+    fn refuse(&self, reason: &str) {
+        let text = format!("WSGI0524: dropped a request that cannot be understood: {reason}");
+        self.log.log(Level::Error, text.as_bytes());
+    }
+}

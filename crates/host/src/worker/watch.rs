@@ -1,0 +1,424 @@
+//! The main thread of a daemon: it listens to `wsgid` and to signals, and watches the clock.
+
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, getpid, kill_process};
+use wsgi_core::abi::Level;
+use wsgi_core::limits::{Limits, Running, Scene, Verdict};
+use wsgi_core::supervision::{Reason, Time};
+use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
+use wsgi_core::wire::control::stats::Stats;
+
+use super::activity::{Seat, micros, now};
+use super::control::Control;
+use super::entry;
+use super::pulse::{Interrupt, Pulse};
+use super::thread::Daemon;
+use crate::adapter::exchange::ServerLog;
+use crate::adapter::{Imported, text_of_error};
+use crate::host::Host;
+use crate::python::{self, Kept, Object, Python};
+
+/// How long Python may take to end when no request runs.
+pub const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Python functions for a daemon.
+const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("daemon.py"), "\0").as_bytes()) {
+    Ok(source) => source,
+    Err(_) => panic!("daemon.py holds a NUL"),
+};
+
+/// Signals that end the process.
+const ENDS: [Signal; 2] = [Signal::TERM, Signal::INT];
+/// Signals that ask for a new process.
+const OTHERS: [Signal; 2] = [Signal::USR1, Signal::XCPU];
+
+/// How often the numbers for `wsgid` are written.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Python's part of a daemon.
+pub struct Preparation {
+    module: Kept,
+    /// Seconds that local time is ahead of UTC.
+    pub offset: i64,
+}
+
+impl Preparation {
+    /// Prepares signals: they ring the bell.
+    ///
+    /// # Errors
+    /// With the reason.
+    pub fn make(host: &Host, bell: &OwnedFd, switch_interval: Option<f64>) -> Result<Preparation, String> {
+        host.attach(|py| {
+            let make = || {
+                let module = py.execute(SOURCE, c"_mod_wsgi_daemon")?;
+                let offset = module.attribute(&py.text("prepare")?)?.call(&[
+                    &py.int(bell.as_raw_fd().into())?,
+                    &numbers(py, &ENDS)?,
+                    &numbers(py, &OTHERS)?,
+                    &py.int(entry::stacks_signal().into())?,
+                    &py.float(switch_interval.unwrap_or(0.0))?,
+                ])?;
+                Ok(Preparation {
+                    module: module.keep(),
+                    offset: offset.as_int().unwrap_or(0),
+                })
+            };
+            make().map_err(|error| text_of_error(error, py))
+        })
+    }
+
+    /// From now on the main thread executes no scripts.
+    pub fn serve(self, host: &Host) {
+        host.attach(|py| {
+            // What has been prepared stays as it is.
+            drop(
+                self.function(py, "serve")
+                    .and_then(|serve| serve.call(&[&numbers(py, &ENDS)?])),
+            );
+            drop(self.module);
+        });
+    }
+
+    /// From now on scripts may have signal handlers of their own.
+    fn release_signals(self, host: &Host) {
+        host.attach(|py| {
+            drop(
+                self.function(py, "release_signals")
+                    .and_then(|release| release.call(&[])),
+            );
+            drop(self.module);
+        });
+    }
+
+    fn function<'py>(&self, py: Python<'py>, name: &str) -> python::Result<'py, Object<'py>> {
+        self.module.get(py).attribute(&py.text(name)?)
+    }
+}
+
+fn numbers<'py>(py: Python<'py>, signals: &[Signal]) -> python::Result<'py, Object<'py>> {
+    let numbers = signals.iter().map(|signal| py.int(signal.as_raw().into()));
+    py.list(&numbers.collect::<python::Result<'py, Vec<_>>>()?)
+}
+
+/// Runs the scripts of a service group, in the main thread; returns the exit code.
+pub fn service(host: Arc<Host>, preparation: Preparation, control: Control, scripts: &[(Vec<u8>, Vec<u8>)]) -> i32 {
+    preparation.release_signals(&host);
+    let control = Arc::new(control);
+    control.say(FromDaemon::Ready);
+    let ears = Arc::clone(&control);
+    thread::spawn(move || {
+        // Whatever wsgid says now, or its death, means the end.
+        let _ = ears.hear();
+        let _ = kill_process(getpid(), Signal::TERM);
+    });
+    for (script, application_group) in scripts {
+        if host.import(application_group, script) == Imported::Exited {
+            break;
+        }
+    }
+    control.say(FromDaemon::Exiting(Reason::ServiceEnd));
+    host.stop_shared(PATIENCE);
+    0
+}
+
+/// What the watch needs beside the daemon.
+pub struct Parts {
+    pub control: Control,
+    /// Where the bell is heard.
+    pub hearing: OwnedFd,
+    /// For the numbers.
+    pub stats: Option<OwnedFd>,
+    pub limits: Limits,
+    pub graceful: Option<Duration>,
+    pub shutdown: Option<Duration>,
+    /// Whether SIGUSR1 is an eviction.
+    pub evicts: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Requests are taken.
+    Serving,
+    /// Those that run may end; then, or at that time, the process does.
+    Draining(Option<Time>),
+    /// The same, and whoever runs at that time is cut off.
+    Ending(Option<Time>),
+}
+
+/// The main thread at work.
+pub struct Watch {
+    daemon: Arc<Daemon>,
+    parts: Parts,
+    pulse: Pulse,
+    phase: Phase,
+    /// `wsgid` is there.
+    supervised: bool,
+    /// What it has been told already.
+    told: Vec<Reason>,
+    next_tick: Time,
+}
+
+impl Watch {
+    /// Begins to watch.
+    pub fn new(daemon: Arc<Daemon>, parts: Parts) -> Watch {
+        Watch {
+            pulse: Pulse::start(&daemon, parts.limits.deadlock),
+            daemon,
+            parts,
+            phase: Phase::Serving,
+            supervised: true,
+            told: Vec::new(),
+            next_tick: Time::ZERO,
+        }
+    }
+
+    /// Watches until the end; returns the exit code.
+    pub fn run(mut self) -> i32 {
+        loop {
+            let now = now();
+            if self.daemon.present.load(Ordering::SeqCst) == 0 {
+                return self.leave();
+            }
+            match self.phase {
+                Phase::Draining(Some(until)) if until <= now => self.end(now),
+                Phase::Ending(Some(until)) if until <= now => return self.cut_off(),
+                _ => {}
+            }
+            self.tick(now);
+            let next = self.judge(now);
+            self.wait(now, next);
+        }
+    }
+
+    /// Lets time and what happens come, up to `next`.
+    fn wait(&mut self, before: Time, next: Option<Time>) {
+        let until = match self.phase {
+            Phase::Serving => None,
+            Phase::Draining(until) | Phase::Ending(until) => until,
+        };
+        let next = [next, until, Some(self.next_tick)].into_iter().flatten().min();
+        let wait = next.map_or(TICK, |next| next.saturating_sub(before)) + Duration::from_millis(1);
+        let wait = Timespec::try_from(wait).ok();
+        let mut ears = vec![PollFd::new(&self.parts.hearing, PollFlags::IN)];
+        if self.supervised {
+            ears.push(PollFd::new(&self.parts.control, PollFlags::IN));
+        }
+        if poll(&mut ears, wait.as_ref()).is_err() {
+            return;
+        }
+        let (bell, control) = (
+            !ears[0].revents().is_empty(),
+            ears.get(1).is_some_and(|ear| !ear.revents().is_empty()),
+        );
+        if bell {
+            self.answer_bell();
+        }
+        if control {
+            self.hear();
+        }
+    }
+
+    fn answer_bell(&mut self) {
+        let mut rung = [0; 64];
+        let count = rustix::io::read(&self.parts.hearing, &mut rung).unwrap_or(0);
+        for &number in &rung[..count] {
+            let is = |signal: Signal| signal.as_raw() == i32::from(number);
+            if ENDS.into_iter().any(is) {
+                self.announce(FromDaemon::Exiting(Reason::ShutdownSignal));
+                self.end(now());
+            } else if is(Signal::XCPU) {
+                self.replace(Reason::CpuTimeLimit);
+            } else if is(Signal::USR1) {
+                self.replace(if self.parts.evicts {
+                    Reason::EvictionSignal
+                } else {
+                    Reason::GracefulSignal
+                });
+            }
+        }
+    }
+
+    fn hear(&mut self) {
+        match self.parts.control.hear() {
+            // It says how long that may take, and keeps to it: its signal ends what is left.
+            Ok(Some((ToDaemon::Drain(_), _))) => self.drain(None),
+            Ok(Some(_)) => {}
+            Ok(None) => self.orphaned(),
+            Err(reason) => {
+                let text = format!("WSGI0503: wsgid sent what cannot be understood: {reason}");
+                self.daemon.log.log(Level::Error, text.as_bytes());
+            }
+        }
+    }
+
+    /// `wsgid` is gone.
+    fn orphaned(&mut self) {
+        if self.supervised {
+            self.supervised = false;
+            let text = "WSGI0504: wsgid is gone: this daemon finishes its requests and ends";
+            self.daemon.log.log(Level::Error, text.as_bytes());
+            // From now on nobody else watches the time.
+            self.drain(self.parts.graceful);
+        }
+    }
+
+    /// What the clock says; returns when to ask again.
+    fn judge(&mut self, now: Time) -> Option<Time> {
+        let threads: Vec<Option<Running>> = self.daemon.board.seats.iter().map(Seat::running).collect();
+        let scene = Scene {
+            now,
+            threads: &threads,
+            activity: self.daemon.board.activity.last(),
+            python: self.pulse.last(),
+            completed: self.daemon.board.completed.load(Ordering::SeqCst),
+        };
+        for verdict in self.parts.limits.judge(&scene) {
+            match verdict {
+                Verdict::Interrupt(seat) => {
+                    if let Some(running) = threads[seat] {
+                        self.pulse.interrupt(Interrupt {
+                            seat,
+                            since: running.since,
+                        });
+                    }
+                }
+                Verdict::Replace(reason) => {
+                    if self.daemon.run_once && reason == Reason::MaximumRequests {
+                        self.exit(reason, now);
+                    } else if reason == Reason::RequestTimeout && !self.told.contains(&reason) {
+                        self.write_stacks("a request has exceeded request-timeout");
+                        self.replace(reason);
+                    } else {
+                        self.replace(reason);
+                    }
+                }
+                Verdict::End(reason) => self.exit(reason, now),
+            }
+        }
+        self.parts.limits.next(&scene)
+    }
+
+    /// Asks to be replaced, and serves until then.
+    fn replace(&mut self, reason: Reason) {
+        if self.phase == Phase::Serving && !self.told.contains(&reason) {
+            self.told.push(reason);
+            let text = format!("this daemon asks to be replaced: {reason}");
+            self.daemon.log.log(Level::Info, text.as_bytes());
+            self.announce(FromDaemon::Replace(reason));
+        }
+    }
+
+    /// Ends by itself.
+    fn exit(&mut self, reason: Reason, now: Time) {
+        if matches!(self.phase, Phase::Ending(_)) {
+            return;
+        }
+        match reason {
+            Reason::RequestTimeout => self.write_stacks("a request has exceeded request-timeout"),
+            Reason::DeadlockTimeout => self.write_stacks("nobody could run Python for deadlock-timeout"),
+            _ => {}
+        }
+        let text = format!("this daemon ends: {reason}");
+        self.daemon.log.log(Level::Info, text.as_bytes());
+        self.announce(FromDaemon::Exiting(reason));
+        self.end(now);
+    }
+
+    fn announce(&mut self, message: FromDaemon) {
+        if self.supervised && !self.parts.control.say(message) {
+            self.orphaned();
+        }
+    }
+
+    fn drain(&mut self, limit: Option<Duration>) {
+        let until = limit.map(|limit| now() + limit);
+        match self.phase {
+            Phase::Serving => {
+                self.phase = Phase::Draining(until);
+                self.daemon.stop_taking();
+            }
+            Phase::Draining(None) => self.phase = Phase::Draining(until),
+            Phase::Draining(Some(_)) | Phase::Ending(_) => {}
+        }
+    }
+
+    fn end(&mut self, now: Time) {
+        if !matches!(self.phase, Phase::Ending(_)) {
+            self.phase = Phase::Ending(self.parts.shutdown.map(|limit| now + limit.saturating_sub(PATIENCE)));
+            self.daemon.stop_taking();
+        }
+    }
+
+    /// Ends with no request running.
+    fn leave(self) -> i32 {
+        let Watch {
+            daemon, pulse, parts, ..
+        } = self;
+        // Exit handlers may take as long as they like, in all of the time there is.
+        if let Some(limit) = parts.shutdown {
+            thread::spawn(move || {
+                thread::sleep(limit.max(PATIENCE));
+                entry::exit(0)
+            });
+        }
+        pulse.stop();
+        // The threads are gone but for their last steps.
+        let mut daemon = daemon;
+        loop {
+            match Arc::try_unwrap(daemon) {
+                Ok(daemon) => {
+                    daemon.host.stop_shared(PATIENCE);
+                    return 0;
+                }
+                Err(shared) => {
+                    thread::sleep(Duration::from_millis(1));
+                    daemon = shared;
+                }
+            }
+        }
+    }
+
+    /// Ends with requests running.
+    fn cut_off(self) -> i32 {
+        let text = format!(
+            "WSGI0505: {} requests did not end within shutdown-timeout and are cut off",
+            self.daemon.board.busy()
+        );
+        self.daemon.log.log(Level::Warning, text.as_bytes());
+        let host = Arc::clone(&self.daemon.host);
+        // Whoever runs uses it.
+        host.stop_shared(PATIENCE / 2);
+        0
+    }
+
+    fn write_stacks(&self, why: &str) {
+        let text = format!("WSGI0506: {why}; the stacks of all Python threads follow");
+        self.daemon.log.log(Level::Error, text.as_bytes());
+        entry::write_stacks();
+    }
+
+    /// Tells `wsgid` the numbers.
+    fn tick(&mut self, now: Time) {
+        if self.next_tick > now {
+            return;
+        }
+        self.next_tick = now + TICK;
+        if let Some(page) = &self.parts.stats {
+            let board = &self.daemon.board;
+            let stats = Stats {
+                completed: board.completed.load(Ordering::Relaxed),
+                running: board.busy() as u64,
+                heartbeat: micros(),
+            };
+            // Nobody needs them to be there.
+            let _ = rustix::io::pwrite(page, &stats.encode(), 0);
+        }
+    }
+}
