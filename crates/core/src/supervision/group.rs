@@ -74,7 +74,7 @@ impl Group {
         let mut actions = Vec::new();
         self.settle(moment.now);
         self.note(event, moment, &mut actions);
-        self.enforce(moment.now, &mut actions);
+        self.enforce(moment, &mut actions);
         match self.ending {
             Ending::No => self.reconcile(moment, &mut actions),
             Ending::Retiring => self.retire(moment.now, &mut actions),
@@ -209,7 +209,10 @@ impl Group {
         process.leaving = true;
         match reason {
             // Nobody needs it: the next request starts another one.
-            Reason::InactivityTimeout if !eager => self.target = self.target.saturating_sub(1),
+            Reason::InactivityTimeout if !eager => {
+                let present = self.processes.iter().filter(|process| !process.ending()).count();
+                self.target = self.target.min(present);
+            }
             Reason::StartupTimeout if current == self.generation => self.failed(moment, actions),
             Reason::ServiceEnd => self.retry = Some(moment.now + SERVICE_PAUSE),
             _ => {}
@@ -258,16 +261,17 @@ impl Group {
     }
 
     /// Acts on the times that have come.
-    fn enforce(&mut self, now: Time, actions: &mut Vec<Action>) {
-        let settings = &self.settings;
+    fn enforce(&mut self, moment: &Moment, actions: &mut Vec<Action>) {
+        let (settings, now, wanted) = (&self.settings, moment.now, self.generation);
+        let mut late = 0;
         for process in &mut self.processes {
             if process.timer().is_none_or(|timer| now < timer) {
                 continue;
             }
             match process.phase {
                 Phase::Starting { .. } => {
-                    // It stays a daemon that is starting, so that its end counts as a failed start.
-                    process.phase = Phase::Starting { until: None };
+                    process.phase = Phase::Killed;
+                    late += usize::from(process.generation == wanted);
                     actions.push(Action::Note(Note::StartupTimeout(process.id)));
                     actions.push(Action::Kill(process.id));
                 }
@@ -280,6 +284,9 @@ impl Group {
                 }
                 Phase::Killed => {}
             }
+        }
+        for _ in 0..late {
+            self.failed(moment, actions);
         }
     }
 

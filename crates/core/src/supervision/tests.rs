@@ -159,6 +159,21 @@ fn on_demand() {
 }
 
 #[test]
+fn an_idle_daemon_that_goes_does_not_take_its_successor_along() {
+    let mut world = World::new(Settings {
+        eager: false,
+        ..settings(4)
+    });
+    world.tell(Event::Demand);
+    world.tell(Event::Reload);
+    assert_eq!(world.alive(), [1, 2]);
+    world.tell(Event::Exiting(ProcessId(1), Reason::InactivityTimeout));
+    world.ready(2);
+    world.tell(Event::Replace(ProcessId(2), Reason::MaximumRequests));
+    assert_eq!((world.alive(), world.drained.len()), (vec![1, 2, 3], 0));
+}
+
+#[test]
 fn a_crash_after_a_while_is_made_good_at_once() {
     let mut world = World::new(settings(1));
     world.ready(1);
@@ -378,7 +393,8 @@ fn startup_timeout() {
     assert_eq!(world.next(), seconds(3.0));
     assert_eq!(world.killed, [1]);
     assert_eq!(world.notes, [Note::StartupTimeout(ProcessId(1))]);
-    assert_eq!(world.group.timer(), None);
+    world.ready(1);
+    assert_eq!(world.group.state(), State::Starting, "too late");
     world.gone(1, Exit::Signal(9));
     assert_eq!(world.next(), seconds(0.1), "a failed start");
     world.tell(Event::Exiting(ProcessId(2), Reason::StartupTimeout));
