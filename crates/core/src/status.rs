@@ -65,7 +65,8 @@ mod tests {
 
     #[test]
     fn lines() {
-        let cases: &[(&[u8], Result<(u16, &[u8]), StatusError>)] = &[
+        type Parsed<'a> = Result<(u16, &'a [u8]), StatusError>;
+        let cases: &[(&[u8], Parsed<'_>)] = &[
             (b"200 OK", Ok((200, b"OK"))),
             (b"200", Ok((200, b""))),
             (b"200 ", Ok((200, b""))),
