@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use wsgi_core::abi::Level;
 use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, State, Time};
-use wsgi_core::wire::control::daemon::FromDaemon;
+use wsgi_core::wire::control::daemon::{FromDaemon, exit};
 use wsgi_core::wire::control::stats::Stats;
 
 use crate::config::{Character, Declared};
@@ -122,7 +122,7 @@ impl Group {
                 match action {
                     Action::Spawn(id, generation) => {
                         if let Err(reason) = self.spawn(id, generation, tools) {
-                            self.write(tools, Level::Error, format!("WSGI0512: {reason}"));
+                            self.write(tools, Level::Error, format!("WSGI0712: {reason}"));
                             events.push_back(Event::Gone(id, Exit::NotStarted));
                         }
                     }
@@ -154,19 +154,19 @@ impl Group {
                     self.write(
                         tools,
                         Level::Error,
-                        format!("WSGI0520: daemon process {pid} sent {what}; it is killed"),
+                        format!("WSGI0720: daemon process {pid} sent {what}; it is killed"),
                     );
                     return;
                 }
                 Said::Message(FromDaemon::Ready) => {
-                    self.write(tools, Level::Info, format!("WSGI0502: daemon process {pid} is ready"));
+                    self.write(tools, Level::Info, format!("WSGI0702: daemon process {pid} is ready"));
                     self.tell(Event::Ready(id), tools);
                 }
                 Said::Message(FromDaemon::Replace(reason)) => {
                     self.write(
                         tools,
                         Level::Info,
-                        format!("WSGI0503: daemon process {pid} is to be replaced: {reason}"),
+                        format!("WSGI0703: daemon process {pid} is to be replaced: {reason}"),
                     );
                     self.tell(Event::Replace(id, reason), tools);
                 }
@@ -174,7 +174,7 @@ impl Group {
                     self.write(
                         tools,
                         Level::Info,
-                        format!("WSGI0504: daemon process {pid} ends: {reason}"),
+                        format!("WSGI0704: daemon process {pid} ends: {reason}"),
                     );
                     self.tell(Event::Exiting(id, reason), tools);
                 }
@@ -200,7 +200,7 @@ impl Group {
         self.write(
             tools,
             Level::Info,
-            format!("WSGI0505: daemon process {} has ended", daemon.pid),
+            format!("WSGI0705: daemon process {} has ended", daemon.pid),
         );
     }
 
@@ -242,7 +242,7 @@ impl Group {
         };
         let daemon = Daemon::start(&new, tools.place)?;
         let text = format!(
-            "WSGI0501: daemon process {} starts (generation {generation})",
+            "WSGI0701: daemon process {} starts (generation {generation})",
             daemon.pid
         );
         self.daemons.push(daemon);
@@ -256,15 +256,15 @@ impl Group {
             daemon.map_or_else(|| "(not started)".to_owned(), |daemon| daemon.pid.to_string())
         };
         let (level, text) = match note {
-            Note::Died(id, exit) => (Level::Error, format!("WSGI0510: {}", self.obituary(id, exit))),
+            Note::Died(id, exit) => (Level::Error, format!("WSGI0710: {}", self.obituary(id, exit))),
             Note::StartupTimeout(id) => {
                 let text = "was not ready within startup-timeout; it is killed";
-                (Level::Error, format!("WSGI0511: daemon process {} {text}", name(id)))
+                (Level::Error, format!("WSGI0711: daemon process {} {text}", name(id)))
             }
             Note::Failed(tries, delay) => (
                 Level::Error,
                 format!(
-                    "WSGI0513: {tries} starts in a row have failed; requests are answered 503. The reason stands above. \
+                    "WSGI0713: {tries} starts in a row have failed; requests are answered 503. The reason stands above. \
                      Next try in {:.1} s",
                     delay.as_secs_f64()
                 ),
@@ -272,28 +272,30 @@ impl Group {
             Note::KeepsOld(tries, delay) => (
                 Level::Error,
                 format!(
-                    "WSGI0514: {tries} starts of new daemons in a row have failed; the old ones go on serving. The reason \
+                    "WSGI0714: {tries} starts of new daemons in a row have failed; the old ones go on serving. The reason \
                      stands above. Next try in {:.1} s",
                     delay.as_secs_f64()
                 ),
             ),
-            Note::Recovered => (Level::Notice, "WSGI0515: daemons start again".to_owned()),
+            Note::Recovered => (Level::Notice, "WSGI0715: daemons start again".to_owned()),
             Note::Overdue(id) => {
                 let text = "did not end in time; it is killed";
-                (Level::Warning, format!("WSGI0516: daemon process {} {text}", name(id)))
+                (Level::Warning, format!("WSGI0716: daemon process {} {text}", name(id)))
             }
             Note::Replaced(generation) => {
                 let text = "all daemon processes are replaced";
-                (Level::Info, format!("WSGI0506: {text} (generation {generation})"))
+                (Level::Info, format!("WSGI0706: {text} (generation {generation})"))
             }
         };
         self.write(tools, level, text);
     }
 
     /// What is to be said of a daemon that ended unasked.
-    fn obituary(&self, id: ProcessId, exit: Exit) -> String {
-        let how = match exit {
-            Exit::Code(crate::log::LAUNCH_FAILED) => "could not be started".to_owned(),
+    fn obituary(&self, id: ProcessId, how: Exit) -> String {
+        let how = match how {
+            Exit::Code(exit::NOT_LAUNCHED) => "could not be started".to_owned(),
+            Exit::Code(exit::MISUSED | exit::UNUSABLE) => "could not set up its Python".to_owned(),
+            Exit::Code(exit::NOT_LOADED) => "could not load its application".to_owned(),
             Exit::Code(code) => format!("ended by itself with exit code {code}"),
             Exit::Signal(signal) => format!("was killed by {}", signal_name(signal)),
             Exit::NotStarted => return "a daemon process could not be made".to_owned(),

@@ -82,7 +82,7 @@ impl Plan {
         let supervisor = getpid();
         process::start(|| match self.become_daemon(descriptors, place, supervisor) {
             Err(reason) => log::fail(&format!(
-                "WSGI0512: group '{}': a daemon cannot start: {reason}",
+                "WSGI0712: group '{}': a daemon cannot start: {reason}",
                 self.group
             )),
         })
@@ -135,7 +135,7 @@ impl Plan {
             && let Err(error) = rustix::process::setpriority_process(None, options.cpu_priority)
         {
             let text = format!(
-                "WSGI0519: group '{}': cannot set cpu-priority={}: {error}",
+                "WSGI0719: group '{}': cannot set cpu-priority={}: {error}",
                 self.group, options.cpu_priority
             );
             Log::default().write(Level::Warning, &text);

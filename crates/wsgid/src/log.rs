@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use wsgi_core::abi::Level;
+use wsgi_core::wire::control::daemon::exit;
 
 use crate::sys::clock;
 
@@ -61,12 +62,8 @@ fn line(stamp: &str, level: Level, pid: u32, text: &str) -> String {
 /// Reports that a child could not become a daemon, and ends it.
 pub fn fail(text: &str) -> ! {
     Log::default().write(Level::Error, text);
-    // Not Python's 1 or 2, nor a shell's 126 and above.
-    std::process::exit(LAUNCH_FAILED)
+    std::process::exit(exit::NOT_LAUNCHED)
 }
-
-/// The exit code of a child that could not become a daemon.
-pub const LAUNCH_FAILED: i32 = 70;
 
 #[cfg(test)]
 mod tests {
@@ -76,8 +73,8 @@ mod tests {
     fn lines() {
         let stamp = "Sun Nov 22 12:00:00.000001 2026";
         assert_eq!(
-            line(stamp, Level::Warning, 5, "WSGI0500: a\nb"),
-            "[Sun Nov 22 12:00:00.000001 2026] [wsgi:warn] [pid 5] WSGI0500: a b\n"
+            line(stamp, Level::Warning, 5, "WSGI0700: a\nb"),
+            "[Sun Nov 22 12:00:00.000001 2026] [wsgi:warn] [pid 5] WSGI0700: a b\n"
         );
     }
 }

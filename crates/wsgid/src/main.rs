@@ -31,7 +31,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(fault) => {
-            Log::default().write(Level::Critical, &format!("WSGI0533: {fault}"));
+            Log::default().write(Level::Critical, &format!("WSGI0733: {fault}"));
             ExitCode::FAILURE
         }
     }

@@ -165,7 +165,7 @@ impl Supervisor {
             Err(Errno::INTR) => return Vec::new(),
             Err(error) => {
                 self.log
-                    .write(Level::Critical, &format!("WSGI0530: cannot wait for events: {error}"));
+                    .write(Level::Critical, &format!("WSGI0730: cannot wait for events: {error}"));
                 std::process::exit(1);
             }
         }
@@ -192,7 +192,7 @@ impl Supervisor {
                 Received::End => {
                     self.parent = false;
                     if !self.stopping {
-                        let text = "WSGI0531: httpd's parent process is gone; serving what is left of its children";
+                        let text = "WSGI0731: httpd's parent process is gone; serving what is left of its children";
                         self.log.write(Level::Notice, text);
                         if self.configurations.is_empty() {
                             self.stop("httpd is gone");
@@ -263,7 +263,7 @@ impl Supervisor {
             }
         }
         let text = format!(
-            "WSGI0500: configuration {} is in effect, with {count} process groups",
+            "WSGI0700: configuration {} is in effect, with {count} process groups",
             configuration.generation
         );
         self.log.write(Level::Info, &text);
@@ -272,7 +272,7 @@ impl Supervisor {
     }
 
     fn refuse(&mut self, generation: u64, reason: &str) {
-        let text = format!("WSGI0532: a configuration of daemon process groups cannot be used: {reason}");
+        let text = format!("WSGI0732: a configuration of daemon process groups cannot be used: {reason}");
         self.log.write(Level::Error, &text);
         self.answer(&FromSupervisor::Refused(generation, reason.as_bytes().to_vec()));
     }
@@ -314,7 +314,7 @@ impl Supervisor {
         }
         self.stopping = true;
         self.log
-            .write(Level::Info, &format!("WSGI0507: all daemons end: {why}"));
+            .write(Level::Info, &format!("WSGI0707: all daemons end: {why}"));
         for at in 0..self.groups.len() {
             self.group(at, |group, tools| group.tell(Event::Stop, tools));
         }

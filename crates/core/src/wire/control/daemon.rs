@@ -17,6 +17,18 @@ pub const LINE: &str = "import sys;sys.path[:1]==['']and sys.path.pop(0);import 
     s=f.ModuleSpec('wsgi_host',None,origin=sys.argv[1]);m=_imp.create_dynamic(s);_imp.exec_dynamic(m);\
     m.wsgi_daemon_main()";
 
+/// Exit codes of daemons that could not do their work, for the supervisor's log. The reason is logged by the daemon.
+pub mod exit {
+    /// What is to be loaded before it is READY could not be loaded.
+    pub const NOT_LOADED: i32 = 3;
+    /// It was not started by a supervisor, or by one of another version (`EX_USAGE` in `sysexits.h`).
+    pub const MISUSED: i32 = 64;
+    /// Its Python or its threads could not be set up (`EX_SOFTWARE`).
+    pub const UNUSABLE: i32 = 70;
+    /// The new process could not become a daemon: its user, its directory, its program (`EX_OSERR`).
+    pub const NOT_LAUNCHED: i32 = 71;
+}
+
 /// What the supervisor says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ToDaemon {
