@@ -53,23 +53,34 @@ fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer {
 
 /// Whether the script may be run for this request.
 fn check(request: Request<'_>) -> Result<(), Answer> {
-    let file = String::from_utf8_lossy(request.filename());
+    let file = || String::from_utf8_lossy(request.filename());
     if request.mapping::<Wsgi>().is_none() && !request.may_execute() {
-        let text = format!("WSGI0110: {file} is not run, since Options ExecCGI is off for its directory");
+        let text = format!(
+            "WSGI0110: {} is not run, since Options ExecCGI is off for its directory",
+            file()
+        );
         return Err(refuse(request, 403, &text));
     }
     match request.file_kind() {
         FileKind::Regular | FileKind::Other => {}
-        FileKind::Missing => return Err(refuse(request, 404, &format!("WSGI0111: script {file} does not exist"))),
+        FileKind::Missing => {
+            return Err(refuse(
+                request,
+                404,
+                &format!("WSGI0111: script {} does not exist", file()),
+            ));
+        }
         FileKind::Directory => {
-            let text = format!("WSGI0112: {file} is a directory, not a script");
+            let text = format!("WSGI0112: {} is a directory, not a script", file());
             return Err(refuse(request, 403, &text));
         }
     }
     if request.rejects_path_info() && !request.path_info().is_empty() {
         let extra = String::from_utf8_lossy(request.path_info());
-        let text =
-            format!("WSGI0113: {file} is asked for with the extra path {extra}, which AcceptPathInfo Off refuses");
+        let text = format!(
+            "WSGI0113: {} is asked for with the extra path {extra}, which AcceptPathInfo Off refuses",
+            file()
+        );
         return Err(refuse(request, 404, &text));
     }
     Ok(())

@@ -68,10 +68,11 @@ impl<'r> Upload<'r> {
             upload.live = Some(body);
             return Ok(upload);
         }
-        let mut piece = vec![0; PIECE];
+        let mut piece = Vec::new();
         let mut collected = 0;
         while whole || collected < MAX_COLLECTED {
-            let count = body.read(&mut piece).map_err(CollectError::Client)?;
+            piece.clear();
+            let count = body.append(&mut piece, PIECE).map_err(CollectError::Client)?;
             if count == 0 {
                 if let Some(file) = &mut upload.file {
                     file.rewind().map_err(CollectError::File)?;
@@ -80,13 +81,13 @@ impl<'r> Upload<'r> {
             }
             collected += count;
             if upload.file.is_none() && upload.memory.len() + count <= MAX_MEMORY {
-                upload.memory.extend_from_slice(&piece[..count]);
+                upload.memory.extend_from_slice(&piece);
             } else {
                 if upload.file.is_none() {
                     upload.file = Some(tempfile::tempfile().map_err(CollectError::File)?);
                 }
                 if let Some(file) = &mut upload.file {
-                    file.write_all(&piece[..count]).map_err(CollectError::File)?;
+                    file.write_all(&piece).map_err(CollectError::File)?;
                 }
             }
         }
@@ -120,9 +121,13 @@ impl<'r> Upload<'r> {
                 Step::Frames
             }
             Sent::Memory => {
-                let mut piece = vec![0; PIECE];
-                match self.file.as_mut().map(|file| file.read(&mut piece)) {
-                    Some(Ok(count)) if count > 0 => put(nonce, &piece[..count], out),
+                let mut piece = Vec::with_capacity(PIECE);
+                let part = self
+                    .file
+                    .as_mut()
+                    .map(|file| file.take(PIECE as u64).read_to_end(&mut piece));
+                match part {
+                    Some(Ok(count)) if count > 0 => put(nonce, &piece, out),
                     Some(Err(error)) => self.fail(nonce, &format!("the server lost the body: {error}"), out),
                     _ => {
                         self.sent = Sent::File;
@@ -137,11 +142,11 @@ impl<'r> Upload<'r> {
                     self.sent = Sent::All;
                     return Step::Frames;
                 };
-                let mut piece = vec![0; PIECE];
-                match live.try_read(&mut piece) {
+                let mut piece = Vec::new();
+                match live.try_append(&mut piece, PIECE) {
                     Ok(None) => return Step::Wait,
                     Ok(Some(0)) => self.live = None,
-                    Ok(Some(count)) => put(nonce, &piece[..count], out),
+                    Ok(Some(_)) => put(nonce, &piece, out),
                     Err(error) => self.fail(nonce, &error.text(), out),
                 }
                 Step::Frames

@@ -1,6 +1,7 @@
 //! What the host may do with a request: the module's side of `wsgi_core::abi::ExchangeTable`.
 
 use std::ffi::{c_int, c_void};
+use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::slice;
 
@@ -91,10 +92,10 @@ unsafe extern "C" fn read(context: *mut c_void, buffer: *mut u8, len: usize) -> 
     // SAFETY: the host's promise.
     unsafe {
         guarded(context, -1, |exchange| {
-            let buffer = if len == 0 {
+            let buffer: &mut [MaybeUninit<u8>] = if len == 0 {
                 &mut []
             } else {
-                slice::from_raw_parts_mut(buffer, len)
+                slice::from_raw_parts_mut(buffer.cast(), len)
             };
             match exchange.body.read(buffer) {
                 Ok(count) => count.cast_signed(),

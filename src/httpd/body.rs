@@ -1,6 +1,7 @@
 //! Reading the request body through the input filters (`ap_get_brigade`).
 
 use std::ffi::c_char;
+use std::mem::MaybeUninit;
 
 use super::brigade::Brigade;
 use super::module::Answer;
@@ -50,12 +51,12 @@ impl<'r> Body<'r> {
         }
     }
 
-    /// Reads into `buffer`, waiting until there is at least one byte; returns 0 at the end. An empty buffer reads
+    /// Fills the front of `buffer`, waiting until there is at least one byte; returns how many, 0 at the end. An empty buffer reads
     /// nothing, but lets a client that waits for `100 Continue` go on.
     ///
     /// # Errors
     /// When the client went away, took too long or broke the framing; every later call then fails as well.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, BodyError> {
+    pub fn read(&mut self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, BodyError> {
         let wait = !buffer.is_empty();
         loop {
             match self.read_some(buffer, wait) {
@@ -65,15 +66,31 @@ impl<'r> Body<'r> {
         }
     }
 
-    /// Reads what has come, up to `buffer`; `None` when nothing has, 0 at the end.
+    /// As [`Body::read`], behind what `buffer` holds, at most so many bytes.
     ///
     /// # Errors
     /// As [`Body::read`].
-    pub fn try_read(&mut self, buffer: &mut [u8]) -> Result<Option<usize>, BodyError> {
-        self.read_some(buffer, false)
+    pub fn append(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<usize, BodyError> {
+        buffer.reserve(most);
+        let count = self.read(&mut buffer.spare_capacity_mut()[..most])?;
+        // SAFETY: `read` has written so many bytes there.
+        unsafe { buffer.set_len(buffer.len() + count) };
+        Ok(count)
     }
 
-    fn read_some(&mut self, buffer: &mut [u8], wait: bool) -> Result<Option<usize>, BodyError> {
+    /// Appends what has come, at most so many bytes; `None` when nothing has, 0 at the end.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub fn try_append(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<Option<usize>, BodyError> {
+        buffer.reserve(most);
+        let count = self.read_some(&mut buffer.spare_capacity_mut()[..most], false)?;
+        // SAFETY: as above.
+        unsafe { buffer.set_len(buffer.len() + count.unwrap_or(0)) };
+        Ok(count)
+    }
+
+    fn read_some(&mut self, buffer: &mut [MaybeUninit<u8>], wait: bool) -> Result<Option<usize>, BodyError> {
         match self.state {
             State::Failed(status) => return Err(BodyError(status)),
             State::Ended => return Ok(Some(0)),
@@ -86,7 +103,9 @@ impl<'r> Body<'r> {
                 ffi::apr_read_type_e_APR_NONBLOCK_READ
             };
             let wanted = buffer.len().clamp(1, PIECE) as ffi::apr_off_t;
-            // The filters send `100 Continue` in this call, whether it waits or not.
+            if !wait {
+                self.invite();
+            }
             // SAFETY: a live request of this thread and a brigade of its own.
             let status = unsafe {
                 ffi::ap_get_brigade(
@@ -116,8 +135,25 @@ impl<'r> Body<'r> {
         }
     }
 
+    /// Lets a client that waits for `100 Continue` go on. The filters do so themselves only in a call that waits.
+    fn invite(&self) {
+        let request = self.request.fields();
+        if request.expecting_100 != 0 && request.sent_bodyct == 0 {
+            let raw = self.request.as_ptr();
+            // SAFETY: a live request of this thread; its own status is put back, as httpd's filter does it.
+            unsafe {
+                let (status, line) = ((*raw).status, (*raw).status_line);
+                (*raw).status = ffi::HTTP_CONTINUE;
+                (*raw).status_line = std::ptr::null();
+                ffi::ap_send_interim_response(raw, 0);
+                (*raw).status = status;
+                (*raw).status_line = line;
+            }
+        }
+    }
+
     /// Copies what is pending into `buffer`, as far as it goes.
-    fn drain(&mut self, buffer: &mut [u8]) -> usize {
+    fn drain(&mut self, buffer: &mut [MaybeUninit<u8>]) -> usize {
         let mut filled = 0;
         while filled < buffer.len() {
             let Some(bucket) = self.pending.first() else { break };

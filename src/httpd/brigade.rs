@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 use std::marker::PhantomData;
-use std::mem::offset_of;
+use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
 
 use super::ffi;
@@ -80,7 +80,7 @@ impl<'r> Brigade<'r> {
     ///
     /// # Errors
     /// The APR status when the bucket cannot be read.
-    pub fn take(&mut self, buffer: &mut [u8]) -> Result<usize, i32> {
+    pub fn take(&mut self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, i32> {
         let Some(bucket) = self.first() else { return Ok(0) };
         let bucket = bucket.raw.as_ptr();
         let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);

@@ -59,20 +59,16 @@ impl<'r> Reply<'r> {
     pub fn set_status(&self, status: u16, reason: &[u8]) {
         let raw = self.request.as_ptr();
         let number = c_int::from(status);
-        let line = if reason.is_empty() {
-            // SAFETY: answers a constant line, that of 500 for a number that it does not know.
-            let usual = unsafe { CStr::from_ptr(ffi::ap_get_status_line(number)) };
-            let known = usual.to_bytes().starts_with(status.to_string().as_bytes());
-            if known {
-                usual
-            } else {
-                self.pool().string(format!("{status} ").as_bytes())
-            }
-        } else {
-            let mut line = Vec::with_capacity(4 + reason.len());
-            line.extend_from_slice(format!("{status} ").as_bytes());
-            line.extend_from_slice(reason);
-            self.pool().string(&line)
+        // SAFETY: answers a constant line, that of 500 for a number that it does not know.
+        let usual = unsafe { CStr::from_ptr(ffi::ap_get_status_line(number)) };
+        let mut digits = *b"000 ";
+        for (digit, power) in digits.iter_mut().zip([100, 10, 1]) {
+            *digit += (status / power % 10) as u8;
+        }
+        let known = usual.to_bytes().strip_prefix(&digits);
+        let line = match known {
+            Some(phrase) if reason.is_empty() || reason == phrase => usual,
+            _ => self.pool().string(&[&digits, reason].concat()),
         };
         // SAFETY: a live request of this thread; the line is constant or its pool's.
         unsafe {
@@ -131,11 +127,11 @@ impl<'r> Reply<'r> {
             }
             any = true;
         }
-        if any {
-            self.brigade.push_flush();
-        }
         if end {
             self.brigade.push_eos();
+        }
+        if any || end {
+            self.brigade.push_flush();
         }
         self.pass()
     }

@@ -73,7 +73,9 @@ pub fn content_length(value: &[u8]) -> Result<u64, HeaderError> {
 /// (PEP 3333, "Other HTTP Features"). `Connection` is not among them: httpd reads `close` from it and makes its own.
 pub fn is_hop_by_hop(name: &[u8]) -> bool {
     const NAMES: [&[u8]; 5] = [b"keep-alive", b"te", b"trailer", b"transfer-encoding", b"upgrade"];
-    NAMES.iter().any(|known| name.eq_ignore_ascii_case(known))
+    NAMES
+        .iter()
+        .any(|known| known.len() == name.len() && name.eq_ignore_ascii_case(known))
 }
 
 /// Whether a request header of this name may become a variable. Others than letters, digits and `-` are left out, so
@@ -84,8 +86,25 @@ pub fn is_variable(name: &[u8]) -> bool {
         && !name.eq_ignore_ascii_case(b"proxy")
 }
 
+/// By byte: whether it is a token character.
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 128 {
+        table[byte] = (byte as u8).is_ascii_alphanumeric();
+        byte += 1;
+    }
+    let marks = b"!#$%&'*+-.^_`|~";
+    let mut at = 0;
+    while at < marks.len() {
+        table[marks[at] as usize] = true;
+        at += 1;
+    }
+    table
+};
+
 fn is_token(b: u8) -> bool {
-    b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b)
+    TOKEN[usize::from(b)]
 }
 
 #[cfg(test)]

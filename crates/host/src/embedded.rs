@@ -198,11 +198,18 @@ impl TableExchange {
 }
 
 impl Exchange for TableExchange {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
-        // SAFETY: see the invariant; the buffer has that many bytes.
-        let count = unsafe { (self.table().read)(self.context, buffer.as_mut_ptr(), buffer.len()) };
+    fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<usize, String> {
+        buffer.reserve(most);
+        let len = buffer.len();
+        // SAFETY: see the invariant; behind its length the buffer has room for that many bytes.
+        let count = unsafe { (self.table().read)(self.context, buffer.as_mut_ptr().add(len), most) };
         usize::try_from(count)
-            .map(|count| count.min(buffer.len()))
+            .map(|count| {
+                let count = count.min(most);
+                // SAFETY: the module has written so many bytes there.
+                unsafe { buffer.set_len(len + count) };
+                count
+            })
             .map_err(|_| {
                 let mut reason = [0; 500];
                 // SAFETY: as above.

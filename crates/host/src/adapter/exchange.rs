@@ -13,7 +13,7 @@ pub trait Exchange: Send {
     ///
     /// # Errors
     /// The reason why there is no more, worded for the application's exception.
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String>;
+    fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<usize, String>;
 
     /// Hands over status and headers; they go out with the first `write` or `file`.
     fn head(&mut self, head: &Head);

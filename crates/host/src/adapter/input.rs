@@ -177,7 +177,7 @@ impl Body {
         if size == Some(0) {
             if !self.begun {
                 self.begun = true;
-                exchange.read(&mut []).map_err(|reason| self.fail(reason))?;
+                exchange.read(&mut self.held, 0).map_err(|reason| self.fail(reason))?;
             }
             return Ok(Vec::new());
         }
@@ -220,13 +220,11 @@ impl Body {
             self.held.drain(..self.start);
             self.start = 0;
         }
-        let old = self.held.len();
         self.begun = true;
-        self.held.resize(old + PIECE, 0);
-        let result = exchange.read(&mut self.held[old..]);
-        self.held
-            .truncate(old + result.as_ref().map_or(0, |count| (*count).min(PIECE)));
-        match result {
+        // What is left of the last piece's room will do, unless it is little.
+        let room = self.held.capacity() - self.held.len();
+        let most = if room < PIECE / 8 { PIECE } else { room };
+        match exchange.read(&mut self.held, most) {
             Ok(0) => self.ended = true,
             Ok(_) => {}
             Err(reason) => return Err(self.fail(reason)),

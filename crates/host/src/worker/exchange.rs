@@ -419,8 +419,12 @@ impl Shared {
 }
 
 impl Exchange for Shared {
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
-        self.lock().read(buffer)
+    fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<usize, String> {
+        let old = buffer.len();
+        buffer.resize(old + most, 0);
+        let result = self.lock().read(&mut buffer[old..]);
+        buffer.truncate(old + result.as_ref().map_or(0, |count| *count));
+        result
     }
 
     fn head(&mut self, head: &Head) {
