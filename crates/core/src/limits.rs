@@ -46,6 +46,8 @@ pub struct Scene<'a> {
     pub python: Time,
     /// Requests that have been completed.
     pub completed: u64,
+    /// Requests are being taken.
+    pub taking: bool,
 }
 
 /// What is to be done.
@@ -87,6 +89,11 @@ impl Limits {
         self.request.map(|limit| limit.mul_f64(factor))
     }
 
+    /// How long Python's lock may be unobtainable before it is worth a note.
+    pub fn lock(&self) -> Option<Duration> {
+        [self.deadlock, self.request].into_iter().flatten().min()
+    }
+
     /// What is to be done now. Nothing is remembered: what was done already comes again.
     pub fn judge(&self, scene: &Scene<'_>) -> Vec<Verdict> {
         let mut verdicts = Vec::new();
@@ -96,7 +103,7 @@ impl Limits {
             };
             if self.interrupt.is_some() && running.interrupted.is_none() {
                 verdicts.push(Verdict::Interrupt(index));
-            } else if self.graceful.is_some() && self.fresh(scene, Some(index)) {
+            } else if self.graceful.is_some() && (self.fresh(scene, Some(index)) || self.useful(scene)) {
                 verdicts.push(Verdict::Replace(Reason::RequestTimeout));
             } else {
                 verdicts.push(Verdict::End(Reason::RequestTimeout));
@@ -144,6 +151,11 @@ impl Limits {
         }
     }
 
+    /// Whether a thread is free to serve others.
+    fn useful(&self, scene: &Scene<'_>) -> bool {
+        scene.taking && scene.threads.iter().any(Option::is_none)
+    }
+
     /// Whether a request runs that is worth waiting for, in another thread than this one.
     fn fresh(&self, scene: &Scene<'_>, except: Option<usize>) -> bool {
         let plain = self.request.unwrap_or_default() + self.interrupt.unwrap_or_default();
@@ -187,6 +199,7 @@ mod tests {
             activity: None,
             python: seconds(now),
             completed: 0,
+            taking: true,
         }
     }
 
@@ -208,6 +221,17 @@ mod tests {
             limits.judge(&scene(110, &two)),
             [Verdict::Replace(Reason::RequestTimeout)]
         );
+        // A thread is free: clients are served until a new process is there.
+        let free = [since(100), None];
+        assert_eq!(
+            limits.judge(&scene(110, &free)),
+            [Verdict::Replace(Reason::RequestTimeout)]
+        );
+        let draining = Scene {
+            taking: false,
+            ..scene(110, &free)
+        };
+        assert_eq!(limits.judge(&draining), end);
         // Without a graceful timeout nobody is waited for.
         let hard = Limits {
             graceful: None,

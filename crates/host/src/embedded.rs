@@ -54,6 +54,8 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             process_group: text(start.process_group),
             multithread: start.multithread,
             multiprocess: start.multiprocess,
+            run_once: false,
+            changed: None,
             apache_version: start.apache_version,
             log,
             loading: Gate::default(),
@@ -108,6 +110,8 @@ unsafe extern "C" fn run(
                 reloading: raw.reloading,
                 callable_object: slice(raw.callable_object),
                 request_start: raw.request_start,
+                queue_start: 0,
+                daemon_start: 0,
                 https: raw.https,
                 header_only: raw.header_only,
             };

@@ -110,6 +110,7 @@ impl Host {
     /// group, if `still` says so when nothing of Python can run meanwhile.
     pub fn interrupt(&self, application_group: &[u8], thread: c_ulong, still: impl FnOnce() -> bool) {
         if let Ok(group) = self.group(application_group) {
+            self.main.interpreter.introduce_thread();
             group.interpreter.attach(|py| {
                 if still() {
                     raise_in_thread(py, thread, Some(group.record.request_timeout.get(py)));
@@ -120,14 +121,14 @@ impl Host {
 
     /// Takes back what [`Host::interrupt`] may have left for the calling thread.
     pub fn calm(&self, application_group: &[u8]) {
-        if let Ok(group) = self.group(application_group) {
-            group.interpreter.attach(|py| raise_in_thread(py, thread_ident(), None));
-        }
+        self.attach(application_group, |py| raise_in_thread(py, thread_ident(), None));
     }
 
-    /// Runs `work` in the main interpreter.
-    pub fn attach<R>(&self, work: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
-        self.main.interpreter.attach(work)
+    /// Runs `work` in the interpreter of an application group; `None` if there is none, and none can be made.
+    pub fn attach<R>(&self, application_group: &[u8], work: impl for<'py> FnOnce(Python<'py>) -> R) -> Option<R> {
+        let group = self.group(application_group).ok()?;
+        self.main.interpreter.introduce_thread();
+        Some(group.interpreter.attach(work))
     }
 
     /// [`Host::stop`], if nobody else uses it any more; otherwise only the exit handlers run.

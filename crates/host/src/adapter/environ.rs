@@ -79,6 +79,10 @@ pub fn build<'py>(
     environ.set_item(names.errors.get(py), errors)?;
     environ.set_item(names.thread_id.get(py), &py.int(thread_number())?)?;
     environ.set_item(names.request_start.get(py), &py.float(seconds(request.request_start))?)?;
+    if request.daemon_start > 0 {
+        environ.set_item(names.queue_start.get(py), &py.float(seconds(request.queue_start))?)?;
+        environ.set_item(names.daemon_start.get(py), &py.float(seconds(request.daemon_start))?)?;
+    }
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     environ.set_item(names.application_start.get(py), &py.float(now.as_secs_f64())?)?;
     Ok(environ)

@@ -29,6 +29,8 @@ pub fn import(interpreter: &Interpreter, record: &Record, path: &[u8]) -> (Impor
         reloading: false,
         callable_object: b"",
         request_start: 0,
+        queue_start: 0,
+        daemon_start: 0,
         https: false,
         header_only: false,
     };

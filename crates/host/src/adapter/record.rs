@@ -16,6 +16,9 @@ use super::script::Script;
 use crate::gate::Gate;
 use crate::python::{Error, GilCell, Kept, Object, Python, Result, Type};
 
+/// Is told the path of a changed script, and its modification time. Must not wait.
+pub type Changed = Box<dyn Fn(&[u8], i64) + Send + Sync>;
+
 /// What is the same for every interpreter of the process.
 pub struct Server {
     /// The process group's name; empty in embedded mode.
@@ -24,6 +27,10 @@ pub struct Server {
     pub multithread: bool,
     /// `wsgi.multiprocess`
     pub multiprocess: bool,
+    /// `wsgi.run_once`
+    pub run_once: bool,
+    /// Who is told that a script has changed, so that the process is replaced; `None`: it is loaded anew.
+    pub changed: Option<Changed>,
     /// `apache.version`
     pub apache_version: [u16; 3],
     /// The server's log.
@@ -67,6 +74,8 @@ pub struct Names {
     pub https: Kept,
     pub thread_id: Kept,
     pub request_start: Kept,
+    pub queue_start: Kept,
+    pub daemon_start: Kept,
     pub application_start: Kept,
     pub callable_object: Kept,
     pub write: Kept,
@@ -116,6 +125,8 @@ impl Record {
                 https: name("https")?,
                 thread_id: name("mod_wsgi.thread_id")?,
                 request_start: name("mod_wsgi.request_start")?,
+                queue_start: name("mod_wsgi.queue_start")?,
+                daemon_start: name("mod_wsgi.daemon_start")?,
                 application_start: name("mod_wsgi.application_start")?,
                 callable_object: name("mod_wsgi.callable_object")?,
                 write: name("write")?,
@@ -214,7 +225,7 @@ fn base<'py>(py: Python<'py>, server: &Server, group: &str, file_wrapper: &Objec
         ("wsgi.input_terminated", py.boolean(true)),
         ("wsgi.multithread", py.boolean(server.multithread)),
         ("wsgi.multiprocess", py.boolean(server.multiprocess)),
-        ("wsgi.run_once", py.boolean(false)),
+        ("wsgi.run_once", py.boolean(server.run_once)),
         ("wsgi.file_wrapper", file_wrapper.clone()),
         ("apache.version", version(py, server.apache_version.map(i64::from))?),
         ("mod_wsgi.version", version(py, [major, minor, micro])?),

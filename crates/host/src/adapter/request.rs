@@ -35,6 +35,10 @@ pub struct Request<'r> {
     pub callable_object: &'r [u8],
     /// When the server got the request, in µs since the epoch.
     pub request_start: i64,
+    /// When it was put into the queue of its process group, and when it was taken from there; 0 in embedded mode.
+    pub queue_start: i64,
+    /// As above.
+    pub daemon_start: i64,
     /// Whether the client came by https.
     pub https: bool,
     /// The client asked by HEAD: it gets no body.

@@ -39,7 +39,7 @@ pub fn load<'py>(
 ) -> std::result::Result<Object<'py>, Failure<'py>> {
     let old = loaded(py, record, request);
     if let Some((_, dict)) = &old
-        && !(request.reloading && has_changed(py, record, request, dict, notes))
+        && !(request.reloading && has_changed(py, record, request, dict, notes) && reloads(record, request))
     {
         return Ok(dict.clone());
     }
@@ -59,6 +59,17 @@ fn loaded<'py>(py: Python<'py>, record: &Record, request: &Request<'_>) -> Optio
         let script = scripts.get(request.script)?;
         Some((script.module.get(py).clone(), script.dict.get(py).clone()))
     })
+}
+
+/// Whether a changed script is loaded anew in this process. If not, its old code goes on until the process is replaced.
+fn reloads(record: &Record, request: &Request<'_>) -> bool {
+    match &record.server.changed {
+        Some(changed) => {
+            changed(request.script, request.script_mtime);
+            false
+        }
+        None => true,
+    }
 }
 
 fn has_changed<'py>(

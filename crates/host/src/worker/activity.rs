@@ -137,6 +137,13 @@ impl Board {
         }
     }
 
+    /// Where the longest of the requests that run does so.
+    pub fn busiest(&self) -> Option<Vec<u8>> {
+        let busy = self.seats.iter().filter_map(|seat| Some((seat.since()?, seat)));
+        busy.min_by_key(|(since, _)| *since)
+            .map(|(_, seat)| seat.application_group())
+    }
+
     /// Threads that run a request.
     pub fn busy(&self) -> usize {
         self.seats.iter().filter(|seat| seat.since().is_some()).count()

@@ -1,4 +1,4 @@
-"""What a daemon does in Python: its signals, and the stacks of its threads."""
+"""What a daemon does in the Python of its main thread: signals, and the stacks of a crash."""
 
 import _signal
 import faulthandler
@@ -6,11 +6,10 @@ import sys
 import time
 
 
-def prepare(wakeup, ends, others, dump, switch_interval):
+def prepare(wakeup, ends, others, switch_interval):
     """Prepare signals, and return how far local time is ahead of UTC.
 
-    Those of the numbers `ends` and `others` write to the descriptor `wakeup`; the former end the loading of scripts. The
-    signal `dump` writes the stacks of all threads to standard error, even if Python's lock is held for good.
+    Those of the numbers `ends` and `others` write to the descriptor `wakeup`; the former end the loading of scripts.
     """
     _signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     for number in ends:
@@ -18,7 +17,6 @@ def prepare(wakeup, ends, others, dump, switch_interval):
     for number in others:
         _signal.signal(number, _nothing)
     faulthandler.enable(2)
-    faulthandler.register(dump, 2, True)
     if switch_interval > 0:
         sys.setswitchinterval(switch_interval)
     return time.localtime().tm_gmtoff

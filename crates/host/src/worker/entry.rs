@@ -29,17 +29,6 @@ pub fn exit(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// The signal that writes the stacks of Python's threads to the log; nobody else uses it.
-pub fn stacks_signal() -> i32 {
-    libc::SIGRTMAX()
-}
-
-/// Writes the stacks of Python's threads to standard error, whatever they do.
-pub fn write_stacks() {
-    // SAFETY: a handler for it has been registered, and whom it interrupts goes on.
-    unsafe { libc::raise(stacks_signal()) };
-}
-
 /// Uses a descriptor that the application owns and keeps open meanwhile.
 pub fn with_descriptor<R>(descriptor: RawFd, work: impl FnOnce(BorrowedFd<'_>) -> R) -> Option<R> {
     if descriptor < 0 {

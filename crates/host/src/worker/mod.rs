@@ -12,7 +12,9 @@ mod family;
 mod log;
 mod pulse;
 mod queue;
+mod reload;
 mod settings;
+mod stacks;
 mod thread;
 mod watch;
 
@@ -23,6 +25,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rustix::pipe::{PipeFlags, pipe_with};
 use wsgi_core::abi::Level;
 use wsgi_core::limits::Limits;
+use wsgi_core::wire::control::daemon::exit::{MISUSED, NOT_LOADED, UNUSABLE};
 use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
 
 use self::activity::Board;
@@ -31,6 +34,7 @@ use self::crew::Crew;
 use self::family::Family;
 use self::log::StandardError;
 use self::queue::Queue;
+use self::reload::Reload;
 use self::settings::Settings;
 use self::thread::Daemon;
 use self::watch::{Parts, Preparation, Watch};
@@ -40,13 +44,6 @@ use crate::fence::report_panics_to;
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::python::Interpreter;
-
-/// Exit code of a daemon that was not started by `wsgid`, or by one of another version.
-const MISUSED: i32 = 64;
-/// Exit code of a daemon that cannot work.
-const UNUSABLE: i32 = 70;
-/// Exit code of a daemon whose application cannot be loaded.
-const NOT_LOADED: i32 = 3;
 
 /// The life of a daemon in the main thread of its Python; returns the exit code.
 fn run(python: Interpreter, control: OwnedFd) -> i32 {
@@ -64,20 +61,27 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     let panics = Arc::clone(&log);
     report_panics_to(move |text| panics.log(Level::Critical, text.as_bytes()));
 
+    let (hearing, bell) = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
+        Ok(pipe) => pipe,
+        Err(error) => return unusable(&log, &format!("it gets no pipe: {error}")),
+    };
+    let reload = match bell.try_clone() {
+        Ok(bell) => Arc::new(Reload::new(bell)),
+        Err(error) => return unusable(&log, &format!("it gets no descriptor: {error}")),
+    };
+    let changed = Arc::clone(&reload);
     let server = Server {
         process_group: settings.group.clone(),
         multithread: settings.options.multithread(),
         multiprocess: settings.options.multiprocess(),
+        run_once: settings.options.run_once(),
+        changed: Some(Box::new(move |script, mtime| changed.notice(script, mtime))),
         apache_version: settings.apache_version,
         log: Arc::<StandardError>::clone(&log),
         loading: Gate::default(),
     };
     let Some(host) = Host::begin(python, &[], server, settings.api).map(Arc::new) else {
         return UNUSABLE;
-    };
-    let (hearing, bell) = match pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK) {
-        Ok(pipe) => pipe,
-        Err(error) => return unusable(&log, &format!("it gets no pipe: {error}")),
     };
     let preparation = match Preparation::make(&host, &bell, settings.options.switch_interval) {
         Ok(preparation) => preparation,
@@ -111,6 +115,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         requests: limits.requests,
         run_once: settings.options.run_once(),
         watches_activity: limits.inactivity.is_some(),
+        lock_limit: limits.lock(),
         bell,
         present: AtomicUsize::new(0),
     });
@@ -132,6 +137,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     let parts = Parts {
         control,
         hearing,
+        reload,
         stats: descriptors.next(),
         limits,
         graceful: settings.options.graceful_timeout,

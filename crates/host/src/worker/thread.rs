@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use wsgi_core::abi::Level;
@@ -14,6 +15,7 @@ use super::exchange::{Body, Connection, Shared};
 use super::family::Family;
 use super::log::StandardError;
 use super::queue::{Popped, Queue, Taken, abandoned};
+use super::stacks::{self, When};
 use crate::adapter::Request;
 use crate::adapter::exchange::ServerLog;
 use crate::fence::fence;
@@ -37,6 +39,8 @@ pub struct Daemon {
     pub run_once: bool,
     /// The clock wants to know about the application's activity.
     pub watches_activity: bool,
+    /// After so long without Python's lock the stacks are written.
+    pub lock_limit: Option<Duration>,
     /// Wakes the main thread.
     pub bell: OwnedFd,
     /// Threads that have not gone home.
@@ -60,12 +64,13 @@ impl Daemon {
     /// The life of thread `me`.
     pub fn work(&self, me: usize) {
         let mut buffer = Queue::buffer();
+        let mut seen = Vec::new();
         while self.crew.lead(me) {
             let taken = self.take(&mut buffer);
             self.crew.hand_over();
             if let Some(taken) = taken {
                 // The fence of the request itself lies deeper; what panics here costs this one exchange.
-                fence(|| self.serve(me, &buffer[..taken.len], taken.far));
+                fence(|| self.serve(me, &mut seen, &buffer[..taken.len], taken.far));
             }
         }
         self.present.fetch_sub(1, Ordering::SeqCst);
@@ -95,7 +100,8 @@ impl Daemon {
         }
     }
 
-    fn serve(&self, me: usize, datagram: &[u8], far: Option<OwnedFd>) {
+    /// `seen`: application groups that the thread has worked for.
+    fn serve(&self, me: usize, seen: &mut Vec<Vec<u8>>, datagram: &[u8], far: Option<OwnedFd>) {
         let request = match request::Request::decode(datagram) {
             Ok(request) => request,
             Err(error) => return self.refuse(&error.to_string()),
@@ -107,7 +113,10 @@ impl Daemon {
         if request.deadline.is_some_and(|deadline| deadline < now) {
             return;
         }
-        if now.saturating_sub(request.enqueued) > FRESH && abandoned(&far) {
+        let waited = now.saturating_sub(request.enqueued);
+        let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let epoch = i64::try_from(epoch.as_micros()).unwrap_or(0);
+        if waited > FRESH && abandoned(&far) {
             return;
         }
         let missing = request.head_missing();
@@ -154,12 +163,21 @@ impl Daemon {
             reloading: head.reloading,
             callable_object: head.callable_object,
             request_start: head.request_start,
+            queue_start: epoch - i64::try_from(waited).unwrap_or(0),
+            daemon_start: epoch,
             https: head.https,
             header_only: head.header_only,
         };
         let shared = Shared::new(connection);
         let seat = &self.board.seats[me];
         seat.begin(thread_ident(), head.application_group);
+        if let Some(limit) = self.lock_limit
+            && !seen.iter().any(|group| group == head.application_group)
+        {
+            seen.push(head.application_group.to_vec());
+            // The first request imports everything: the most likely one to get stuck, with the lock in its hand.
+            stacks::write(&self.host, &*self.log, head.application_group, When::Later(limit));
+        }
         let outcome = self
             .host
             .run(head.application_group, &request, Box::new(shared.clone()));

@@ -18,7 +18,8 @@ use wsgi_core::wire::control::stats::Stats;
 use super::activity::{Seat, micros, now};
 use super::control::Control;
 use super::entry;
-use super::pulse::{Interrupt, Pulse};
+use super::pulse::{Job, Pulse};
+use super::reload::Reload;
 use super::thread::Daemon;
 use crate::adapter::exchange::ServerLog;
 use crate::adapter::{Imported, text_of_error};
@@ -55,14 +56,13 @@ impl Preparation {
     /// # Errors
     /// With the reason.
     pub fn make(host: &Host, bell: &OwnedFd, switch_interval: Option<f64>) -> Result<Preparation, String> {
-        host.attach(|py| {
+        let made = host.attach(&[], |py| {
             let make = || {
                 let module = py.execute(SOURCE, c"_mod_wsgi_daemon")?;
                 let offset = module.attribute(&py.text("prepare")?)?.call(&[
                     &py.int(bell.as_raw_fd().into())?,
                     &numbers(py, &ENDS)?,
                     &numbers(py, &OTHERS)?,
-                    &py.int(entry::stacks_signal().into())?,
                     &py.float(switch_interval.unwrap_or(0.0))?,
                 ])?;
                 Ok(Preparation {
@@ -71,12 +71,13 @@ impl Preparation {
                 })
             };
             make().map_err(|error| text_of_error(error, py))
-        })
+        });
+        made.unwrap_or_else(|| Err(String::from("there is no main interpreter")))
     }
 
     /// From now on the main thread executes no scripts.
     pub fn serve(self, host: &Host) {
-        host.attach(|py| {
+        host.attach(&[], |py| {
             // What has been prepared stays as it is.
             drop(
                 self.function(py, "serve")
@@ -88,7 +89,7 @@ impl Preparation {
 
     /// From now on scripts may have signal handlers of their own.
     fn release_signals(self, host: &Host) {
-        host.attach(|py| {
+        host.attach(&[], |py| {
             drop(
                 self.function(py, "release_signals")
                     .and_then(|release| release.call(&[])),
@@ -133,6 +134,8 @@ pub struct Parts {
     pub control: Control,
     /// Where the bell is heard.
     pub hearing: OwnedFd,
+    /// Scripts that have changed.
+    pub reload: Arc<Reload>,
     /// For the numbers.
     pub stats: Option<OwnedFd>,
     pub limits: Limits,
@@ -169,7 +172,7 @@ impl Watch {
     /// Begins to watch.
     pub fn new(daemon: Arc<Daemon>, parts: Parts) -> Watch {
         Watch {
-            pulse: Pulse::start(&daemon, parts.limits.deadlock),
+            pulse: Pulse::start(&daemon, &parts.limits),
             daemon,
             parts,
             phase: Phase::Serving,
@@ -228,6 +231,11 @@ impl Watch {
     fn answer_bell(&mut self) {
         let mut rung = [0; 64];
         let count = rustix::io::read(&self.parts.hearing, &mut rung).unwrap_or(0);
+        if self.parts.reload.take() && self.phase == Phase::Serving {
+            let text = "a script has changed: this daemon asks to be replaced, and serves the old code until then";
+            self.daemon.log.log(Level::Info, text.as_bytes());
+            self.announce(FromDaemon::Replace(Reason::ScriptReload));
+        }
         for &number in &rung[..count] {
             let is = |signal: Signal| signal.as_raw() == i32::from(number);
             if ENDS.into_iter().any(is) {
@@ -278,12 +286,13 @@ impl Watch {
             activity: self.daemon.board.activity.last(),
             python: self.pulse.last(),
             completed: self.daemon.board.completed.load(Ordering::SeqCst),
+            taking: self.phase == Phase::Serving,
         };
         for verdict in self.parts.limits.judge(&scene) {
             match verdict {
                 Verdict::Interrupt(seat) => {
                     if let Some(running) = threads[seat] {
-                        self.pulse.interrupt(Interrupt {
+                        self.pulse.ask(Job::Interrupt {
                             seat,
                             since: running.since,
                         });
@@ -292,9 +301,6 @@ impl Watch {
                 Verdict::Replace(reason) => {
                     if self.daemon.run_once && reason == Reason::MaximumRequests {
                         self.exit(reason, now);
-                    } else if reason == Reason::RequestTimeout && !self.told.contains(&reason) {
-                        self.write_stacks("a request has exceeded request-timeout");
-                        self.replace(reason);
                     } else {
                         self.replace(reason);
                     }
@@ -309,6 +315,9 @@ impl Watch {
     fn replace(&mut self, reason: Reason) {
         if self.phase == Phase::Serving && !self.told.contains(&reason) {
             self.told.push(reason);
+            if reason == Reason::RequestTimeout {
+                self.report_overdue(now());
+            }
             let text = format!("this daemon asks to be replaced: {reason}");
             self.daemon.log.log(Level::Info, text.as_bytes());
             self.announce(FromDaemon::Replace(reason));
@@ -321,8 +330,12 @@ impl Watch {
             return;
         }
         match reason {
-            Reason::RequestTimeout => self.write_stacks("a request has exceeded request-timeout"),
-            Reason::DeadlockTimeout => self.write_stacks("nobody could run Python for deadlock-timeout"),
+            Reason::RequestTimeout if !self.told.contains(&reason) => self.report_overdue(now),
+            Reason::DeadlockTimeout => {
+                let text = "WSGI0507: nothing could run Python for deadlock-timeout: a C extension does not give its \
+                            lock back; the stacks stand above";
+                self.daemon.log.log(Level::Error, text.as_bytes());
+            }
             _ => {}
         }
         let text = format!("this daemon ends: {reason}");
@@ -398,10 +411,26 @@ impl Watch {
         0
     }
 
-    fn write_stacks(&self, why: &str) {
-        let text = format!("WSGI0506: {why}; the stacks of all Python threads follow");
-        self.daemon.log.log(Level::Error, text.as_bytes());
-        entry::write_stacks();
+    /// Says what has exceeded `request-timeout`, with the stacks of its interpreter.
+    fn report_overdue(&self, now: Time) {
+        let limit = self.parts.limits.request_limit().unwrap_or_default();
+        let overdue = |seat: &&Seat| seat.since().is_some_and(|since| now.saturating_sub(since) >= limit);
+        let mut groups: Vec<Vec<u8>> = Vec::new();
+        for seat in self.daemon.board.seats.iter().filter(overdue) {
+            let group = seat.application_group();
+            if !groups.contains(&group) {
+                groups.push(group);
+            }
+        }
+        for group in groups {
+            let name = String::from_utf8_lossy(&group);
+            let text = format!(
+                "WSGI0506: a request has exceeded request-timeout in application group \"{name}\"; the stacks of its \
+                 threads follow"
+            );
+            self.daemon.log.log(Level::Error, text.as_bytes());
+            self.pulse.ask(Job::Stacks(group));
+        }
     }
 
     /// Tells `wsgid` the numbers.
