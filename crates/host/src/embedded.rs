@@ -67,6 +67,8 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
                 description: text(start.apache_description),
                 mpm_name: text(start.mpm_name),
                 build_date: text(start.build_date),
+                maximum_processes: start.maximum_processes,
+                threads_per_process: start.threads_per_process,
             },
             path: path.to_vec(),
             maximum_processes: start.maximum_processes,

@@ -26,6 +26,10 @@ pub struct Apache {
     pub mpm_name: String,
     /// `apache.build_date`
     pub build_date: String,
+    /// `apache.maximum_processes`
+    pub maximum_processes: u32,
+    /// `apache.threads_per_process`
+    pub threads_per_process: u32,
 }
 
 /// What the modules of this process tell.
@@ -55,15 +59,21 @@ pub fn install<'py>(
 
     let apache_version = version(py, record.server.apache_version.map(i64::from))?;
     let (major, minor, micro) = wsgi_core::API_VERSION;
-    let processes = py.int(settings.maximum_processes.into())?;
-    let threads = py.int(settings.threads_per_process.into())?;
     let set = |module: &Object<'py>, name: &str, value: &Object<'py>| module.set_attribute(&py.interned(name)?, value);
 
     set(&mod_wsgi, "version", &version(py, [major, minor, micro])?)?;
     set(&mod_wsgi, "process_group", &py.text(&record.server.process_group)?)?;
     set(&mod_wsgi, "application_group", &py.text(application_group)?)?;
-    set(&mod_wsgi, "maximum_processes", &processes)?;
-    set(&mod_wsgi, "threads_per_process", &threads)?;
+    set(
+        &mod_wsgi,
+        "maximum_processes",
+        &py.int(settings.maximum_processes.into())?,
+    )?;
+    set(
+        &mod_wsgi,
+        "threads_per_process",
+        &py.int(settings.threads_per_process.into())?,
+    )?;
 
     let apache = py.module(c"apache")?;
     set(&apache, "version", &apache_version)?;
@@ -78,8 +88,16 @@ pub fn install<'py>(
         "build_date",
         &py.latin1(settings.apache.build_date.as_bytes())?,
     )?;
-    set(&apache, "maximum_processes", &processes)?;
-    set(&apache, "threads_per_process", &threads)?;
+    set(
+        &apache,
+        "maximum_processes",
+        &py.int(settings.apache.maximum_processes.into())?,
+    )?;
+    set(
+        &apache,
+        "threads_per_process",
+        &py.int(settings.apache.threads_per_process.into())?,
+    )?;
 
     let entries = settings.path.split(|b| *b == b':').filter(|entry| !entry.is_empty());
     let entries = py.list(&entries.map(|entry| py.path(entry)).collect::<Result<'py, Vec<_>>>()?)?;

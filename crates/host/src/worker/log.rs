@@ -14,15 +14,17 @@ use crate::adapter::exchange::ServerLog;
 /// The log.
 pub struct StandardError {
     group: String,
+    level: Level,
     /// Seconds that local time is ahead of UTC.
     offset: AtomicI64,
 }
 
 impl StandardError {
-    /// The log of a daemon of this group.
-    pub fn new(group: String) -> StandardError {
+    /// The log of a daemon of this group, without records that are less important than `level`.
+    pub fn new(group: String, level: Level) -> StandardError {
         StandardError {
             group,
+            level,
             offset: AtomicI64::new(0),
         }
     }
@@ -35,6 +37,9 @@ impl StandardError {
 
 impl ServerLog for StandardError {
     fn log(&self, level: Level, text: &[u8]) {
+        if level > self.level {
+            return;
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let place = Place {
             pid: getpid().as_raw_nonzero().get(),

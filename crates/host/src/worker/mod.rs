@@ -47,7 +47,7 @@ use crate::python::Interpreter;
 
 /// The life of a daemon in the main thread of its Python; returns the exit code.
 fn run(python: Interpreter, control: OwnedFd) -> i32 {
-    let log = Arc::new(StandardError::new(String::new()));
+    let log = Arc::new(StandardError::new(String::new(), Level::Notice));
     let control = Control::new(control);
     let (settings, descriptors) = match introduction(&control) {
         Ok(introduction) => introduction,
@@ -57,7 +57,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
             return MISUSED;
         }
     };
-    let log = Arc::new(StandardError::new(settings.group.clone()));
+    let log = Arc::new(StandardError::new(settings.group.clone(), settings.log_level));
     let panics = Arc::clone(&log);
     report_panics_to(move |text| panics.log(Level::Critical, text.as_bytes()));
 

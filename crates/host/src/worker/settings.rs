@@ -1,5 +1,6 @@
 //! What a daemon is told by `wsgid` when it starts.
 
+use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::wire::control::daemon as control;
 
@@ -13,6 +14,8 @@ pub struct Settings {
     pub options: DaemonOptions,
     /// `apache.version`
     pub apache_version: [u16; 3],
+    /// Less important records are not logged.
+    pub log_level: Level,
     /// For the modules that applications import.
     pub api: api::Settings,
     /// Scripts to load before it is READY, each with its application group.
@@ -37,12 +40,15 @@ impl Settings {
         let path = [home.unwrap_or_default(), b":", &options.python_path].concat();
         Ok(Settings {
             group,
+            log_level: fact("log_level").parse().map_or(Level::Notice, Level::from_raw),
             apache_version: std::array::from_fn(|_| numbers.next().unwrap_or(0)),
             api: api::Settings {
                 apache: Apache {
                     description: fact("apache.description"),
                     mpm_name: fact("apache.mpm_name"),
                     build_date: fact("apache.build_date"),
+                    maximum_processes: fact("apache.maximum_processes").parse().unwrap_or(1),
+                    threads_per_process: fact("apache.threads_per_process").parse().unwrap_or(1),
                 },
                 path,
                 maximum_processes: options.processes(),
