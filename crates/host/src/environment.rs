@@ -10,7 +10,7 @@ pub struct Changed(Vec<(&'static str, Option<OsString>)>);
 
 impl Changed {
     /// Sets the variables. `bin` leads `PATH`, by which Python finds its `pyvenv.cfg` or its prefix; `home` becomes
-    /// `PYTHONHOME`; both may be empty. In the C locale UTF-8 mode is switched on, unless `PYTHONUTF8` says otherwise.
+    /// `PYTHONHOME`; both may be empty. In the C locale Python starts with that of UTF-8.
     ///
     /// # Safety
     /// The process has no other thread.
@@ -29,8 +29,9 @@ impl Changed {
             if !home.is_empty() {
                 changed.set("PYTHONHOME", OsStr::from_bytes(home));
             }
-            if is_c_locale() && env::var_os("PYTHONUTF8").is_none() {
-                changed.set("PYTHONUTF8", OsStr::new("1"));
+            if is_c_locale() {
+                // PYTHONUTF8 would say it more plainly, but Py_InitializeEx does not read it.
+                changed.set("LC_ALL", OsStr::new("C.UTF-8"));
             }
         }
         changed
