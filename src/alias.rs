@@ -4,6 +4,7 @@ use std::ffi::CString;
 
 use wsgi_core::alias::{AliasOptions, covers, filename};
 use wsgi_core::directive::Refusal;
+use wsgi_core::group::GroupName;
 
 use crate::httpd::command::Arguments;
 use crate::httpd::module::Answer;
@@ -18,6 +19,51 @@ pub struct Alias {
     target: Vec<u8>,
     /// Its options, which go before the settings of the place the request leads to.
     pub options: AliasOptions,
+}
+
+/// A script that is loaded when the processes of a group start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Preload {
+    /// Path of the script.
+    pub script: Vec<u8>,
+    /// Whose processes; empty: httpd's own.
+    pub process_group: Vec<u8>,
+    /// The interpreter; empty: the main one.
+    pub application_group: Vec<u8>,
+}
+
+impl Preload {
+    /// Reads the arguments of `WSGIImportScript`.
+    pub fn import(arguments: &Arguments<'_>) -> Result<Preload, Refusal> {
+        let mut words = arguments.words();
+        let script = words.required("script")?;
+        let options = AliasOptions::parse(&mut words)?;
+        if options.callable_object.is_some() || options.pass_authorization.is_some() {
+            return Err("known options are process-group and application-group".into());
+        }
+        // Other forms than %{GLOBAL} are names like any other: there is no request to expand them by.
+        let name = |group: Option<GroupName>, option: &str| match group {
+            Some(GroupName::Global) => Ok(Vec::new()),
+            Some(GroupName::Literal(name)) => Ok(name),
+            Some(_) => Err(format!(
+                "option {option}= must be a name or %{{GLOBAL}}: there is no request to expand it by"
+            )),
+            None => Err(format!("option {option}= is missing")),
+        };
+        let process_group = name(options.process_group, "process-group")?;
+        if process_group.is_empty() {
+            return Err(
+                "scripts cannot be loaded into httpd's own processes at their start yet; name a daemon process \
+                        group"
+                    .into(),
+            );
+        }
+        Ok(Preload {
+            script,
+            process_group,
+            application_group: name(options.application_group, "application-group")?,
+        })
+    }
 }
 
 enum Pattern {
@@ -54,6 +100,24 @@ impl Alias {
             pattern: Pattern::Regex(regex),
             target,
             options,
+        })
+    }
+
+    /// The script to load when processes start: its path, process group and application group, if the alias says all of
+    /// them without leaving anything to the request.
+    pub fn preload(&self) -> Option<Preload> {
+        let literal = |name: &Option<GroupName>| match name {
+            Some(GroupName::Literal(name)) => Some(name.clone()),
+            Some(GroupName::Global) => Some(Vec::new()),
+            _ => None,
+        };
+        if self.target.contains(&b'$') {
+            return None;
+        }
+        Some(Preload {
+            script: self.target.clone(),
+            process_group: literal(&self.options.process_group)?,
+            application_group: literal(&self.options.application_group)?,
         })
     }
 

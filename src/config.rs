@@ -9,7 +9,7 @@ use wsgi_core::directive::MapHead;
 use wsgi_core::group::GroupName;
 use wsgi_core::python::Python;
 
-use crate::alias::Alias;
+use crate::alias::{Alias, Preload};
 use crate::daemon::Groups;
 use crate::embedded::Embedded;
 use crate::supervisor::Definition;
@@ -19,6 +19,8 @@ use crate::supervisor::Definition;
 pub struct ServerConfig {
     /// Script aliases in order; the first that matches counts.
     pub aliases: Vec<Arc<Alias>>,
+    /// Scripts to load when processes start, as defined here.
+    pub imports: Vec<Preload>,
     /// Daemon process groups that were defined here.
     pub daemons: Vec<Arc<DaemonOptions>>,
     /// Settings of the whole process. Only the main server's are read.
@@ -38,6 +40,10 @@ pub struct Global {
     pub found: OnceCell<Python>,
     /// The interpreter of this child process, once it runs.
     pub embedded: OnceCell<Embedded>,
+    /// `WSGIRestrictEmbedded`; Off if unset
+    pub restrict_embedded: Option<bool>,
+    /// Directives that were given although they have no effect here.
+    pub without_effect: Vec<&'static str>,
     /// `WSGIGracefulReload`; On if unset
     pub graceful_reload: Option<bool>,
     /// The daemon process groups as all servers define them, once they were looked at.
@@ -52,6 +58,7 @@ impl ServerConfig {
         ServerConfig {
             aliases: self.aliases.iter().chain(&outer.aliases).cloned().collect(),
             // Each stays where it was defined; all of them are found by walking the servers.
+            imports: self.imports.clone(),
             daemons: self.daemons.clone(),
             global: Global::default(),
         }
@@ -77,6 +84,10 @@ pub struct DirectoryConfig<'p> {
     pub map_head: Option<MapHead>,
     /// `WSGIEnableSendfile`; Off if unset
     pub enable_sendfile: Option<bool>,
+    /// `WSGIIgnoreActivity`; Off if unset
+    pub ignore_activity: Option<bool>,
+    /// `WSGIRestrictProcess`; no limit if unset
+    pub restrict_process: Option<&'p Vec<GroupName>>,
 }
 
 impl<'p> DirectoryConfig<'p> {
@@ -91,6 +102,8 @@ impl<'p> DirectoryConfig<'p> {
             chunked_request: self.chunked_request.or(outer.chunked_request),
             map_head: self.map_head.or(outer.map_head),
             enable_sendfile: self.enable_sendfile.or(outer.enable_sendfile),
+            ignore_activity: self.ignore_activity.or(outer.ignore_activity),
+            restrict_process: self.restrict_process.or(outer.restrict_process),
         }
     }
 }

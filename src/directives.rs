@@ -9,7 +9,7 @@ use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::{MapHead, Refusal};
 use wsgi_core::group::GroupName;
 
-use crate::alias::Alias;
+use crate::alias::{Alias, Preload};
 use crate::config::ServerConfig;
 use crate::httpd::command::{Arguments, Command, Directive, Place, Set, table};
 use crate::module::Wsgi;
@@ -17,7 +17,17 @@ use crate::module::Wsgi;
 /// The table as httpd reads it.
 pub static COMMANDS: [Command<Wsgi>; DIRECTIVES.len() + 1] = table(&DIRECTIVES);
 
-static DIRECTIVES: [Directive<Wsgi>; 15] = [
+static DIRECTIVES: [Directive<Wsgi>; 22] = [
+    Directive {
+        name: c"WSGIAcceptMutex",
+        place: Place::Server,
+        help: c"Has no effect: daemons share a queue, without a lock",
+        set: Set::Global(|config: &mut ServerConfig, arguments| {
+            arguments.words().only("name of a mechanism")?;
+            config.global.without_effect.push("WSGIAcceptMutex");
+            Ok(())
+        }),
+    },
     Directive {
         name: c"WSGIApplicationGroup",
         place: Place::Directory,
@@ -62,6 +72,21 @@ static DIRECTIVES: [Directive<Wsgi>; 15] = [
         place: Place::Server,
         help: c"Off leaves daemons of unchanged groups as they are at a graceful restart; On replaces them one by one",
         set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.graceful_reload, arguments)),
+    },
+    Directive {
+        name: c"WSGIIgnoreActivity",
+        place: Place::FileInfo,
+        help: c"On leaves requests here out of the daemons' inactivity-timeout",
+        set: Set::Directory(|config, arguments| flag(&mut config.ignore_activity, arguments)),
+    },
+    Directive {
+        name: c"WSGIImportScript",
+        place: Place::Server,
+        help: c"Script to load when processes start, with process-group= and application-group=",
+        set: Set::Server(|config: &mut ServerConfig, arguments| {
+            config.imports.push(Preload::import(arguments)?);
+            Ok(())
+        }),
     },
     Directive {
         name: c"WSGIMapHEADToGET",
@@ -115,6 +140,24 @@ static DIRECTIVES: [Directive<Wsgi>; 15] = [
         }),
     },
     Directive {
+        name: c"WSGIRestrictEmbedded",
+        place: Place::Server,
+        help: c"On keeps Python out of httpd's own processes: applications run in daemons only",
+        set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.restrict_embedded, arguments)),
+    },
+    Directive {
+        name: c"WSGIRestrictProcess",
+        place: Place::Directory,
+        help: c"Daemon process groups that requests here may run in, %{GLOBAL} for httpd's own processes",
+        set: Set::Directory(|config, arguments| {
+            let mut words = arguments.words();
+            let first = words.required("name of a process group")?;
+            let names = std::iter::once(first).chain(std::iter::from_fn(|| words.word()));
+            config.restrict_process = Some(arguments.pool.own(names.map(|name| GroupName::parse(&name)).collect()));
+            Ok(())
+        }),
+    },
+    Directive {
         name: c"WSGIScriptAlias",
         place: Place::Server,
         help: c"URL path and the script, or folder of scripts, that answers for it, then options name=value",
@@ -137,6 +180,26 @@ static DIRECTIVES: [Directive<Wsgi>; 15] = [
         place: Place::FileInfo,
         help: c"Off keeps a script as it was first loaded; On loads it again when its file has changed",
         set: Set::Directory(|config, arguments| flag(&mut config.script_reloading, arguments)),
+    },
+    Directive {
+        name: c"WSGISocketPrefix",
+        place: Place::Server,
+        help: c"Has no effect: there are no socket files",
+        set: Set::Global(|config: &mut ServerConfig, arguments| {
+            arguments.words().only("path")?;
+            config.global.without_effect.push("WSGISocketPrefix");
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGISocketRotation",
+        place: Place::Server,
+        help: c"Has no effect: there are no socket files",
+        set: Set::Global(|config: &mut ServerConfig, arguments| {
+            arguments.flag()?;
+            config.global.without_effect.push("WSGISocketRotation");
+            Ok(())
+        }),
     },
 ];
 

@@ -37,7 +37,10 @@ impl Drop for StopAtExit {
 /// # Errors
 /// What is wrong and what to do, in one line.
 pub fn check(server: Server<'_>) -> Result<(), String> {
-    find(&server.main().config::<Wsgi>().global)?;
+    let global = &server.main().config::<Wsgi>().global;
+    if global.restrict_embedded != Some(true) {
+        find(global)?;
+    }
     host_file().map(drop)
 }
 
@@ -45,6 +48,9 @@ pub fn check(server: Server<'_>) -> Result<(), String> {
 pub fn start(pool: Pool<'_>, server: Server<'_>) {
     let server = server.main();
     let global = &server.config::<Wsgi>().global;
+    if global.restrict_embedded == Some(true) {
+        return;
+    }
     let started = find(global).and_then(|python| {
         let start = Start {
             library: &python.library,

@@ -34,17 +34,37 @@ pub fn handle(request: Request<'_>) -> Answer {
 }
 
 fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer {
+    let name = || match &target.process_group[..] {
+        [] => "%{GLOBAL} (httpd's own processes)".into(),
+        name => String::from_utf8_lossy(name),
+    };
+    let global = &request.server().main().config::<Wsgi>().global;
+    if !target.permitted {
+        let text = format!(
+            "WSGI0116: process group {} is none of those that WSGIRestrictProcess permits here",
+            name()
+        );
+        return refuse(request, 500, &text);
+    }
     if target.process_group.is_empty() {
+        if global.restrict_embedded == Some(true) {
+            let text = "WSGI0117: the request names no daemon process group, and WSGIRestrictEmbedded is On; set \
+                        WSGIProcessGroup for it";
+            return refuse(request, 500, text);
+        }
         return embedded::run(request, target, body);
     }
-    let groups = request.server().main().config::<Wsgi>().global.groups.get();
-    match groups.and_then(|groups| groups.visible(&target.process_group, request.server().hostname())) {
+    match global
+        .groups
+        .get()
+        .and_then(|groups| groups.visible(&target.process_group, request.server().hostname()))
+    {
         Some(group) => daemon::run(request, target, body, group),
         None => {
-            let name = String::from_utf8_lossy(&target.process_group);
             let text = format!(
-                "WSGI0115: there is no daemon process group {name} for this server; define it by WSGIDaemonProcess, in \
-                 the main configuration or in a virtual host of the same ServerName"
+                "WSGI0115: there is no daemon process group {} for this server; define it by WSGIDaemonProcess, in the \
+                 main configuration or in a virtual host of the same ServerName",
+                name()
             );
             refuse(request, 500, &text)
         }

@@ -6,7 +6,8 @@
 mod control;
 mod definition;
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::cell::Cell;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
 use std::rc::Rc;
@@ -27,6 +28,7 @@ use wsgi_core::wire::control::status;
 
 use crate::daemon::{Group, Groups};
 use crate::embedded;
+use crate::httpd::child::News;
 use crate::httpd::kept::{Kept, KeptFd, Queue, Supervisor};
 use crate::httpd::pool::Pool;
 use crate::httpd::server::Server;
@@ -38,19 +40,24 @@ pub use definition::{Definition, check};
 /// Bytes that a queue holds for each request that may wait: most heads are smaller, few are much larger.
 const QUEUED_REQUEST: usize = 4096;
 
+/// Variables of httpd's environment that the supervisor has for its log and for daemons; nothing else of it.
+const PASSED_ON: [&str; 4] = ["TZ", "LANG", "LC_ALL", "LC_CTYPE"];
+
 /// One configuration's hold on the supervisor; dropped when the configuration is given up.
 struct Generation<'p> {
     pool: Pool<'p>,
     server: Server<'p>,
     number: u64,
     definitions: &'p [Definition],
-    /// Where the supervisor shows how the groups are.
-    page: Arc<OwnedFd>,
+    /// Where the supervisor shows how the groups are. Children have one that they can only read.
+    page: Option<KeptFd>,
     /// Its writing end is inherited by httpd's children, and by them alone; the end of it tells the supervisor that
     /// they are gone.
     lifeline: (OwnedFd, OwnedFd),
     /// The process that made this: httpd's children have it too, and must not act on it.
     parent: u32,
+    /// The supervisor has been told to end.
+    stopping: Cell<bool>,
 }
 
 /// The post_config hook: hands the groups over to the supervisor, which is started if need be.
@@ -65,12 +72,19 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         return Ok(());
     }
     kept.generation += 1;
-    let page = Arc::new(status_page(definitions.len()).map_err(|error| system("status page", error))?);
+    let page = status_page(definitions.len()).map_err(|error| system("status page", error))?;
+    let readable = Arc::new(read_only(&page)?);
     let mut groups = Vec::new();
     for (index, definition) in definitions.iter().enumerate() {
         let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
         let send = duplicate(&queue.send)?;
-        groups.push(Group::new(definition, server.timeout(), send, Arc::clone(&page), index));
+        groups.push(Group::new(
+            definition,
+            server.timeout(),
+            send,
+            Arc::clone(&readable),
+            index,
+        ));
     }
     kept.save(server);
     let generation = Rc::new(Generation {
@@ -78,15 +92,17 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         server,
         number: kept.generation,
         definitions,
-        page,
+        page: Some(KeptFd::keep(page)),
         lifeline: pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("pipe", error))?,
         parent: std::process::id(),
+        stopping: Cell::new(false),
     });
     generation.apply()?;
 
     let kept = Kept::load(server);
     let parents = kept.queues.iter().map(|queue| queue.receive.number());
     let parents = parents.chain(kept.supervisor.iter().map(|supervisor| supervisor.control.number()));
+    let parents = parents.chain(generation.page.iter().map(KeptFd::number));
     // A configuration is put to use once.
     let _ = server
         .config::<Wsgi>()
@@ -108,20 +124,31 @@ impl<'p> Generation<'p> {
         }
         let supervisor = supervisor(&mut kept, self.server)?;
         let begin = begin(self.server, self.number, messages.len())?;
-        Control::new(supervisor.control.as_fd()).configure(
-            begin,
-            self.page.as_fd(),
-            messages,
-            self.lifeline.0.as_fd(),
-        )?;
+        let page = self
+            .page
+            .as_ref()
+            .ok_or("WSGI0157: the configuration has been given up")?;
+        Control::new(supervisor.control.as_fd()).configure(begin, page.as_fd(), messages, self.lifeline.0.as_fd())?;
         let generation = Rc::clone(self);
-        child::watch(self.pool, supervisor.pid, move || generation.revive());
+        child::watch(self.pool, supervisor.pid, move |news| match news {
+            News::Died => generation.revive(),
+            News::Stopping => generation.stop(),
+        });
         Ok(())
     }
 
+    /// Lets the daemons end while httpd waits for its own children: their requests are waited for together.
+    fn stop(&self) {
+        if let Some(Supervisor { control, .. }) = Kept::load(self.server).supervisor
+            && !self.stopping.replace(true)
+        {
+            Control::new(control.as_fd()).stop();
+        }
+    }
+
     /// Starts a new supervisor when the last one has ended by itself. Requests wait in their queues meanwhile.
-    fn revive(self: Rc<Self>) {
-        if std::process::id() != self.parent || process::is_exiting() {
+    fn revive(self: &Rc<Self>) {
+        if std::process::id() != self.parent || self.stopping.get() || process::is_exiting() {
             return;
         }
         let mut kept = Kept::load(self.server);
@@ -140,7 +167,13 @@ impl<'p> Generation<'p> {
 
 impl Drop for Generation<'_> {
     fn drop(&mut self) {
-        if std::process::id() != self.parent || !process::is_exiting() {
+        if std::process::id() != self.parent {
+            return;
+        }
+        if let Some(page) = self.page.take() {
+            page.close();
+        }
+        if !process::is_exiting() {
             return;
         }
         if let Some(Supervisor { pid, control }) = Kept::load(self.server).supervisor {
@@ -152,7 +185,7 @@ impl Drop for Generation<'_> {
                 .map(|limit| limit.unwrap_or(STOP_LIMIT))
                 .max()
                 .unwrap_or_default();
-            Control::new(control.as_fd()).stop(longest + Duration::from_secs(1));
+            Control::new(control.as_fd()).wait(longest + Duration::from_secs(1));
             // Only a zombie is to be avoided; how it ended is of no interest any more.
             let _ = Pid::from_raw(pid).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG));
         }
@@ -217,6 +250,11 @@ fn start() -> Result<Supervisor, String> {
     let mut command = Command::new(&program);
     command
         .env_clear()
+        .envs(
+            PASSED_ON
+                .iter()
+                .filter_map(|name| Some((name, std::env::var_os(name)?))),
+        )
         .current_dir("/")
         .stdin(Stdio::null())
         .stdout(Stdio::null());
@@ -261,6 +299,13 @@ fn status_page(groups: usize) -> Result<OwnedFd, Errno> {
     let page = memfd_create(c"wsgi-status", MemfdFlags::CLOEXEC)?;
     ftruncate(&page, (groups * status::SLOT).try_into().unwrap_or(u64::MAX))?;
     Ok(page)
+}
+
+/// The same page, for those who only read it.
+fn read_only(page: &OwnedFd) -> Result<OwnedFd, String> {
+    let path = format!("/proc/self/fd/{}", page.as_raw_fd());
+    let opened = std::fs::File::open(&path).map(OwnedFd::from);
+    opened.map_err(|error| format!("WSGI0159: {path} cannot be opened, which daemon process groups need: {error}"))
 }
 
 fn duplicate(fd: &impl AsFd) -> Result<OwnedFd, String> {

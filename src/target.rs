@@ -31,6 +31,10 @@ pub struct Target<'r> {
     pub reloading: bool,
     /// How HEAD is shown.
     pub map_head: MapHead,
+    /// The process group is one of those that requests here may run in.
+    pub permitted: bool,
+    /// The request does not count as activity.
+    pub ignore_activity: bool,
     /// How files are read.
     pub files: Files,
 }
@@ -53,7 +57,12 @@ impl<'r> Target<'r> {
             .or(config.application_group)
             .unwrap_or(&GroupName::Resource)
             .expand(&facts);
+        let permitted = config
+            .restrict_process
+            .is_none_or(|names| names.iter().any(|name| name.expand(&facts) == process_group));
         Target {
+            permitted,
+            ignore_activity: config.ignore_activity.unwrap_or(false),
             process_group,
             application_group,
             callable_object: match options.and_then(|options| options.callable_object.clone()) {

@@ -42,6 +42,10 @@ pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, gro
     for _ in 0..=RETRIES {
         match Relay::exchange(request, target, &mut upload, group) {
             End::Answered => return Answer::Done,
+            End::Redirected(path) => {
+                request.redirect(&path);
+                return Answer::Done;
+            }
             End::FilterAnswered => return Answer::FilterAnswered,
             End::Status(status) => return Answer::Status(status),
             End::NotRun(reason) => return unavailable(request, group, reason, None),

@@ -34,6 +34,8 @@ pub enum End {
     Answered,
     /// An output filter answered.
     FilterAnswered,
+    /// The reply is what this path of the server answers.
+    Redirected(Vec<u8>),
     /// Nothing was sent; the daemon said why in the log.
     Status(u16),
     /// Certainly not run.
@@ -70,8 +72,8 @@ pub struct Relay<'r, 'e> {
     wanted: bool,
     /// The body waits for the client.
     starved: bool,
-    /// Status and headers are in the request.
-    head: bool,
+    /// Path of this server whose answer the client gets instead.
+    redirect: Option<Vec<u8>>,
     /// Some of the reply was passed on.
     begun: bool,
     files: VecDeque<OwnedFd>,
@@ -105,7 +107,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             reloading: target.reloading,
             https: environ.https,
             header_only: request.header_only(),
-            ignore_activity: false,
+            ignore_activity: target.ignore_activity,
         };
         let mut out = Vec::with_capacity(4096);
         let encoded = match wire::encode(&new, &head, environ.variables.iter(), &mut out) {
@@ -140,7 +142,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             out_at: 0,
             wanted: false,
             starved: false,
-            head: false,
+            redirect: None,
             begun: false,
             files: VecDeque::new(),
         };
@@ -287,6 +289,9 @@ impl<'r, 'e> Relay<'r, 'e> {
                 Err(Error::Invalid(reason)) => return Err(Stop::Invalid(reason)),
             }
         };
+        if self.redirect.is_some() {
+            return Ok(ending);
+        }
         let end = ending == Some(Ending::Complete);
         if end || !pieces.is_empty() {
             self.begun = true;
@@ -315,12 +320,19 @@ impl<'r, 'e> Relay<'r, 'e> {
         if head.reason.iter().any(u8::is_ascii_control) {
             return Err(Stop::Invalid("reason that may not be sent"));
         }
+        // As CGI has it (RFC 3875, section 6.2.2), and users of mod_wsgi's daemon mode know it: files are sent so.
+        let local = |(name, value): &&(&[u8], &[u8])| name.eq_ignore_ascii_case(b"location") && value.starts_with(b"/");
+        if head.status == 200
+            && let Some((_, path)) = headers.iter().find(local)
+        {
+            self.redirect = Some(path.to_vec());
+            return Ok(());
+        }
         self.reply.forget_content();
         self.reply.set_status(head.status, head.reason);
         for (name, value) in headers {
             self.reply.add_header(name, value);
         }
-        self.head = true;
         Ok(())
     }
 
@@ -349,14 +361,18 @@ impl<'r, 'e> Relay<'r, 'e> {
                 if let (Some(far), true) = (far, clean) {
                     self.group.pairs.put(self.near, far);
                 }
-                return match ending {
-                    Ending::Complete => End::Answered,
-                    Ending::Truncated => {
-                        self.reply.cut();
-                        End::Answered
-                    }
-                    Ending::Refused(status) => End::Status(status),
-                    Ending::Retry => End::Retry,
+                return match (ending, self.redirect) {
+                    (Ending::Complete, Some(path)) => End::Redirected(path),
+                    (Ending::Truncated, Some(_)) => End::Failed(502, "the reply was not completed".into()),
+                    (ending, _) => match ending {
+                        Ending::Complete => End::Answered,
+                        Ending::Truncated => {
+                            self.reply.cut();
+                            End::Answered
+                        }
+                        Ending::Refused(status) => End::Status(status),
+                        Ending::Retry => End::Retry,
+                    },
                 };
             }
             Err(stop) => stop,

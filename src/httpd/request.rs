@@ -215,6 +215,20 @@ impl<'r> Request<'r> {
         unsafe { ffi::apr_table_setn(self.fields().err_headers_out, name.as_ptr(), value.as_ptr()) };
     }
 
+    /// Answers with what a path of this server answers to GET. Call it last.
+    pub fn redirect(self, path: &[u8]) {
+        let path = self.pool().string(path);
+        let raw = self.as_ptr();
+        // SAFETY: a live request of this thread, of which nothing was sent; as httpd does it for CGI programs.
+        unsafe {
+            (*raw).method = c"GET".as_ptr();
+            (*raw).method_number = ffi::M_GET;
+            // The body was the first request's.
+            ffi::apr_table_unset((*raw).headers_in, c"Content-Length".as_ptr());
+            ffi::ap_internal_redirect_handler(path.as_ptr(), raw);
+        }
+    }
+
     /// Notes that modules leave for one another.
     pub fn notes(self) -> Table<'r> {
         // SAFETY: as above.

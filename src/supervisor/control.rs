@@ -56,11 +56,13 @@ impl<'c> Control<'c> {
         }
     }
 
-    /// Tells the supervisor to end, and waits until it has, at most for that long.
-    pub fn stop(&self, patience: Duration) {
-        if self.send(&ToSupervisor::Stop, &[]).is_err() {
-            return;
-        }
+    /// Tells the supervisor to end. One that cannot be told has ended.
+    pub fn stop(&self) {
+        let _ = self.send(&ToSupervisor::Stop, &[]);
+    }
+
+    /// Waits until the supervisor has ended, at most for that long.
+    pub fn wait(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut message = vec![0; MAX_MESSAGE];
         loop {

@@ -1,18 +1,21 @@
 //! Daemon process groups as the configuration defines them, over all servers.
 
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
 use nix::unistd::{Gid, Uid, User};
+use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::{Account, DaemonOptions};
+use wsgi_core::directive::NameValue;
 use wsgi_core::python::{self, Choice, Interpreter};
 use wsgi_core::wire::control::parent;
 
 use crate::config::Global;
-use crate::httpd::process;
 use crate::httpd::server::Server;
+use crate::httpd::{log, process};
 use crate::module::Wsgi;
 
 /// A group.
@@ -23,6 +26,8 @@ pub struct Definition {
     pub server: Option<Vec<u8>>,
     python: Interpreter,
     uid: u32,
+    /// Scripts and their application groups.
+    preload: Vec<NameValue>,
 }
 
 /// Looks at all definitions together.
@@ -30,6 +35,10 @@ pub struct Definition {
 /// # Errors
 /// The first thing that is wrong: a name used twice, an unknown user, a Python that cannot be run.
 pub fn check(server: Server<'_>) -> Result<(), String> {
+    for name in &server.main().config::<Wsgi>().global.without_effect {
+        let text = format!("WSGI0163: {name} has no effect here; it can be left out");
+        log::server::<Wsgi>(server, Level::Notice, text.as_bytes());
+    }
     of(server).map(drop)
 }
 
@@ -56,11 +65,13 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                 definitions.push(Definition {
                     python: interpreter(global, options, uid, gid).map_err(about)?,
                     options: Arc::clone(options),
+                    preload: Vec::new(),
                     server: server.is_virtual().then(|| server.hostname().to_vec()),
                     uid,
                 });
             }
         }
+        preload(main, &mut definitions)?;
         Ok(definitions)
     });
     found.map(Vec::as_slice)
@@ -81,7 +92,7 @@ impl Definition {
                 .map(|home| (b"PYTHONHOME".to_vec(), home.as_bytes().to_vec()))
                 .into_iter()
                 .collect(),
-            preload: Vec::new(),
+            preload: self.preload.clone(),
         }
     }
 
@@ -91,6 +102,48 @@ impl Definition {
         key.extend_from_slice(&self.options.name);
         key
     }
+}
+
+/// Gives each group the scripts that are to be loaded before it takes requests: those of `WSGIImportScript`, and those of
+/// aliases that name both groups.
+fn preload(main: Server<'_>, definitions: &mut [Definition]) -> Result<(), String> {
+    for server in main.all() {
+        let config = server.config::<Wsgi>();
+        let imports = config
+            .imports
+            .iter()
+            .cloned()
+            .map(|preload| (preload, "WSGIImportScript"));
+        let aliases = config
+            .aliases
+            .iter()
+            .filter_map(|alias| Some((alias.preload()?, "WSGIScriptAlias")));
+        // An alias may lead to a folder of scripts; which of them are used is for requests to say.
+        let aliases = aliases.filter(|(preload, _)| Path::new(OsStr::from_bytes(&preload.script)).is_file());
+        for (preload, directive) in imports
+            .chain(aliases)
+            .filter(|(preload, _)| !preload.process_group.is_empty())
+        {
+            let group = definitions.iter_mut().find(|definition| {
+                definition.options.name == preload.process_group
+                    && definition.server.as_deref().is_none_or(|own| own == server.hostname())
+            });
+            let Some(group) = group else {
+                return Err(format!(
+                    "WSGI0162: {directive} {}: there is no daemon process group {} for this server; define it by \
+                     WSGIDaemonProcess, in the main configuration or in a virtual host of the same ServerName",
+                    String::from_utf8_lossy(&preload.script),
+                    String::from_utf8_lossy(&preload.process_group)
+                ));
+            };
+            let script = (preload.script, preload.application_group);
+            // A virtual host has the aliases of the main server too.
+            if !group.preload.contains(&script) {
+                group.preload.push(script);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Whom the daemons run as. Only root can choose.
