@@ -362,17 +362,15 @@ impl<'r, 'e> Relay<'r, 'e> {
                     self.group.pairs.put(self.near, far);
                 }
                 return match (ending, self.redirect) {
+                    (Ending::Complete, None) => End::Answered,
                     (Ending::Complete, Some(path)) => End::Redirected(path),
+                    (Ending::Truncated, None) => {
+                        self.reply.cut();
+                        End::Answered
+                    }
                     (Ending::Truncated, Some(_)) => End::Failed(502, "the reply was not completed".into()),
-                    (ending, _) => match ending {
-                        Ending::Complete => End::Answered,
-                        Ending::Truncated => {
-                            self.reply.cut();
-                            End::Answered
-                        }
-                        Ending::Refused(status) => End::Status(status),
-                        Ending::Retry => End::Retry,
-                    },
+                    (Ending::Refused(status), _) => End::Status(status),
+                    (Ending::Retry, _) => End::Retry,
                 };
             }
             Err(stop) => stop,
