@@ -13,7 +13,9 @@ mod log;
 mod pulse;
 mod queue;
 mod reload;
+mod service;
 mod settings;
+mod signals;
 mod stacks;
 mod thread;
 mod watch;
@@ -36,8 +38,9 @@ use self::log::StandardError;
 use self::queue::Queue;
 use self::reload::Reload;
 use self::settings::Settings;
+use self::signals::Preparation;
 use self::thread::Daemon;
-use self::watch::{Parts, Preparation, Watch};
+use self::watch::{Parts, Watch};
 use crate::adapter::exchange::ServerLog;
 use crate::adapter::{Imported, Server};
 use crate::fence::report_panics_to;
@@ -89,7 +92,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     };
     log.set_offset(preparation.offset);
     if settings.options.service() {
-        return watch::service(host, preparation, control, &settings.preload);
+        return service::run(host, preparation, control, &settings.preload);
     }
     let mut descriptors = descriptors.into_iter();
     let queue = match descriptors.next().map(Queue::new) {

@@ -65,10 +65,11 @@ impl Pulse {
 fn live(daemon: &Daemon, work: &Receiver<Job>, beat: &AtomicU64, limit: Option<Duration>) {
     let period = limit.map(|limit| (limit / 10).clamp(Duration::from_millis(100), Duration::from_secs(10)));
     // When the lock does not come in time, then stacks are written without it: those of the interpreter that is most
-    // likely to have it.
+    // likely to have it. A thread that begins meanwhile gives that order itself.
     let arm = |group: &[u8]| {
         if let Some(limit) = limit {
-            write(&daemon.host, &*daemon.log, group, When::Later(limit));
+            let still = || daemon.board.busiest().is_none_or(|busiest| busiest == group);
+            write(&daemon.host, &*daemon.log, group, When::Later(limit), still);
         }
     };
     let mut latest = Vec::new();
@@ -84,7 +85,7 @@ fn live(daemon: &Daemon, work: &Receiver<Job>, beat: &AtomicU64, limit: Option<D
                 let still = || seat.interrupt(since);
                 daemon.host.interrupt(&seat.application_group(), seat.python(), still);
             }
-            Ok(Job::Stacks(group)) => write(&daemon.host, &*daemon.log, &group, When::Now),
+            Ok(Job::Stacks(group)) => write(&daemon.host, &*daemon.log, &group, When::Now, || true),
             Err(RecvTimeoutError::Timeout) => {
                 latest = daemon.board.busiest().unwrap_or(latest);
                 arm(&latest);
@@ -92,7 +93,7 @@ fn live(daemon: &Daemon, work: &Receiver<Job>, beat: &AtomicU64, limit: Option<D
             }
             Err(RecvTimeoutError::Disconnected) => {
                 if limit.is_some() {
-                    write(&daemon.host, &*daemon.log, &[], When::Never);
+                    write(&daemon.host, &*daemon.log, &[], When::Never, || true);
                 }
                 return;
             }

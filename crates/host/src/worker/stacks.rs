@@ -26,9 +26,13 @@ pub enum When {
     Never,
 }
 
-/// Orders the stacks of the threads of one application group. Waits for Python's lock.
-pub fn write(host: &Host, log: &dyn ServerLog, application_group: &[u8], when: When) {
+/// Orders the stacks of the threads of one application group. Waits for Python's lock; then `still` says whether that is
+/// still wanted.
+pub fn write(host: &Host, log: &dyn ServerLog, application_group: &[u8], when: When, still: impl FnOnce() -> bool) {
     let result = host.attach(application_group, |py| {
+        if !still() {
+            return Ok(());
+        }
         let order = || {
             let module = py.execute(SOURCE, c"_mod_wsgi_stacks")?;
             let function = |name| module.attribute(&py.text(name)?);

@@ -176,7 +176,13 @@ impl Daemon {
         {
             seen.push(head.application_group.to_vec());
             // The first request imports everything: the most likely one to get stuck, with the lock in its hand.
-            stacks::write(&self.host, &*self.log, head.application_group, When::Later(limit));
+            stacks::write(
+                &self.host,
+                &*self.log,
+                head.application_group,
+                When::Later(limit),
+                || true,
+            );
         }
         let outcome = self
             .host

@@ -1,14 +1,13 @@
 //! The main thread of a daemon: it listens to `wsgid` and to signals, and watches the clock.
 
-use std::ffi::CStr;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Signal, getpid, kill_process};
+use rustix::process::Signal;
 use wsgi_core::abi::Level;
 use wsgi_core::limits::{Limits, Running, Scene, Verdict};
 use wsgi_core::supervision::{Reason, Time};
@@ -20,114 +19,15 @@ use super::control::Control;
 use super::entry;
 use super::pulse::{Job, Pulse};
 use super::reload::Reload;
+use super::signals::ENDS;
 use super::thread::Daemon;
 use crate::adapter::exchange::ServerLog;
-use crate::adapter::{Imported, text_of_error};
-use crate::host::Host;
-use crate::python::{self, Kept, Object, Python};
 
 /// How long Python may take to end when no request runs.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Python functions for a daemon.
-const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("daemon.py"), "\0").as_bytes()) {
-    Ok(source) => source,
-    Err(_) => panic!("daemon.py holds a NUL"),
-};
-
-/// Signals that end the process.
-const ENDS: [Signal; 2] = [Signal::TERM, Signal::INT];
-/// Signals that ask for a new process.
-const OTHERS: [Signal; 2] = [Signal::USR1, Signal::XCPU];
-
 /// How often the numbers for `wsgid` are written.
 const TICK: Duration = Duration::from_secs(1);
-
-/// Python's part of a daemon.
-pub struct Preparation {
-    module: Kept,
-    /// Seconds that local time is ahead of UTC.
-    pub offset: i64,
-}
-
-impl Preparation {
-    /// Prepares signals: they ring the bell.
-    ///
-    /// # Errors
-    /// With the reason.
-    pub fn make(host: &Host, bell: &OwnedFd, switch_interval: Option<f64>) -> Result<Preparation, String> {
-        let made = host.attach(&[], |py| {
-            let make = || {
-                let module = py.execute(SOURCE, c"_mod_wsgi_daemon")?;
-                let offset = module.attribute(&py.text("prepare")?)?.call(&[
-                    &py.int(bell.as_raw_fd().into())?,
-                    &numbers(py, &ENDS)?,
-                    &numbers(py, &OTHERS)?,
-                    &py.float(switch_interval.unwrap_or(0.0))?,
-                ])?;
-                Ok(Preparation {
-                    module: module.keep(),
-                    offset: offset.as_int().unwrap_or(0),
-                })
-            };
-            make().map_err(|error| text_of_error(error, py))
-        });
-        made.unwrap_or_else(|| Err(String::from("there is no main interpreter")))
-    }
-
-    /// From now on the main thread executes no scripts.
-    pub fn serve(self, host: &Host) {
-        host.attach(&[], |py| {
-            // What has been prepared stays as it is.
-            drop(
-                self.function(py, "serve")
-                    .and_then(|serve| serve.call(&[&numbers(py, &ENDS)?])),
-            );
-            drop(self.module);
-        });
-    }
-
-    /// From now on scripts may have signal handlers of their own.
-    fn release_signals(self, host: &Host) {
-        host.attach(&[], |py| {
-            drop(
-                self.function(py, "release_signals")
-                    .and_then(|release| release.call(&[])),
-            );
-            drop(self.module);
-        });
-    }
-
-    fn function<'py>(&self, py: Python<'py>, name: &str) -> python::Result<'py, Object<'py>> {
-        self.module.get(py).attribute(&py.text(name)?)
-    }
-}
-
-fn numbers<'py>(py: Python<'py>, signals: &[Signal]) -> python::Result<'py, Object<'py>> {
-    let numbers = signals.iter().map(|signal| py.int(signal.as_raw().into()));
-    py.list(&numbers.collect::<python::Result<'py, Vec<_>>>()?)
-}
-
-/// Runs the scripts of a service group, in the main thread; returns the exit code.
-pub fn service(host: Arc<Host>, preparation: Preparation, control: Control, scripts: &[(Vec<u8>, Vec<u8>)]) -> i32 {
-    preparation.release_signals(&host);
-    let control = Arc::new(control);
-    control.say(FromDaemon::Ready);
-    let ears = Arc::clone(&control);
-    thread::spawn(move || {
-        // Whatever wsgid says now, or its death, means the end.
-        let _ = ears.hear();
-        let _ = kill_process(getpid(), Signal::TERM);
-    });
-    for (script, application_group) in scripts {
-        if host.import(application_group, script) == Imported::Exited {
-            break;
-        }
-    }
-    control.say(FromDaemon::Exiting(Reason::ServiceEnd));
-    host.stop_shared(PATIENCE);
-    0
-}
 
 /// What the watch needs beside the daemon.
 pub struct Parts {

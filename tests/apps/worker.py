@@ -1,0 +1,90 @@
+"""What a daemon is asked to do, by query string."""
+
+import atexit
+import ctypes
+import os
+import sys
+import time
+from pathlib import Path
+
+atexit.register(print, "exit handler")
+
+
+def application(environ, start_response):
+    action, _, argument = environ["QUERY_STRING"].partition("=")
+    return globals()[f"do_{action or 'hello'}"](environ, start_response, argument)
+
+
+def answer(start_response, body, *headers):
+    start_response("200 OK", [("Content-Type", "text/plain"), *headers])
+    return [body]
+
+
+def do_hello(environ, start_response, _):
+    return answer(start_response, b"Hello")
+
+
+def do_environ(environ, start_response, key):
+    return answer(start_response, repr(environ.get(key)).encode())
+
+
+def do_echo(environ, start_response, _):
+    return answer(start_response, environ["wsgi.input"].read())
+
+
+def do_large(environ, start_response, size):
+    return answer(start_response, b"x" * int(size))
+
+
+def do_file(environ, start_response, path):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return environ["wsgi.file_wrapper"](Path(path).open("rb"))
+
+
+def do_generator(environ, start_response, _):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+
+    def blocks():
+        try:
+            yield b"one "
+            yield b"two"
+        finally:
+            print("closed")
+
+    return blocks()
+
+
+def do_cut(environ, start_response, _):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    yield b"one"
+    raise ValueError("in the middle")
+
+
+def do_raise(environ, start_response, _):
+    raise ValueError("before the head")
+
+
+def do_print(environ, start_response, text):
+    print(text, file=sys.stderr)
+    return answer(start_response, b"printed")
+
+
+def do_sleep(environ, start_response, seconds):
+    time.sleep(float(seconds))
+    return answer(start_response, b"awake")
+
+
+def do_spin(environ, start_response, _):
+    while True:
+        pass
+
+
+def do_lock(environ, start_response, seconds):
+    """Keep Python's lock, as a C extension can."""
+    ctypes.PyDLL(None).sleep(int(seconds))
+    return answer(start_response, b"released")
+
+
+def do_fork(environ, start_response, _):
+    """Let the child come back into the server."""
+    return answer(start_response, b"parent" if os.fork() else b"child")

@@ -1,0 +1,291 @@
+"""A daemon without httpd: this stands for both httpd and wsgid, and speaks the frames of `crates/core/src/wire`."""
+
+import array
+import os
+import re
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+
+CONTROL = Path(__file__).parent.parent / "crates/core/src/wire/control/daemon.rs"
+INFO = 6
+TIMEOUT = 30
+
+Pairs = Iterable[tuple[str, str]]
+
+
+class Kind(IntEnum):
+    """Frames of a daemon."""
+
+    STARTED = 1
+    HEAD = 2
+    DATA = 3
+    FILE = 4
+    WANT_BODY = 5
+    LOG = 6
+    RETRY = 7
+    REFUSED = 8
+    TRUNCATED = 9
+    END = 10
+
+
+HEAD_MORE, BODY, BODY_END, BODY_ERROR = 0x41, 0x42, 0x43, 0x44
+REASONS = [
+    "shutdown_signal",
+    "graceful_signal",
+    "eviction_signal",
+    "maximum_requests",
+    "restart_interval",
+    "inactivity_timeout",
+    "request_timeout",
+    "startup_timeout",
+    "deadlock_timeout",
+    "cpu_time_limit",
+    "script_reload",
+    "service_end",
+]
+
+
+def line() -> str:
+    """What wsgid gives to Python after -c."""
+    found = re.search(r'pub const LINE: &str = "(.*?)";', CONTROL.read_text(), re.DOTALL)
+    assert found
+    return re.sub(r"\\\n\s*", "", found[1])
+
+
+def text(value: bytes | str) -> bytes:
+    return value if isinstance(value, bytes) else value.encode("latin-1")
+
+
+def short(value: bytes | str) -> bytes:
+    return struct.pack("<H", len(text(value))) + text(value)
+
+
+def pairs(items: Pairs) -> bytes:
+    items = list(items)
+    each = (short(name) + struct.pack("<I", len(text(value))) + text(value) for name, value in items)
+    return struct.pack("<H", len(items)) + b"".join(each)
+
+
+def send(sock: socket.socket, message: bytes, *descriptors: int) -> None:
+    sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
+
+
+class Queue:
+    """The queue of a process group."""
+
+    def __init__(self):
+        self.sending, self.receiving = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def close(self) -> None:
+        self.sending.close()
+        self.receiving.close()
+
+    def waiting(self) -> bool:
+        """Whether a request is in it."""
+        try:
+            return bool(self.receiving.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT))
+        except BlockingIOError:
+            return False
+
+    def put(
+        self,
+        script: Path,
+        query: str = "",
+        *,
+        body: bytes | Iterable[bytes | str] | None = None,
+        variables: Pairs = (),
+        deadline: float | None = None,
+        group: str = "",
+        mtime: int | None = None,
+    ) -> "Exchange":
+        """Sends a request. `body`: bytes travel with it, pieces are sent when the daemon asks for them (a `str` among
+        them is an error)."""
+        near, far = socket.socketpair()
+        nonce = int.from_bytes(os.urandom(8), "little")
+        variables = [
+            ("REQUEST_METHOD", "GET"),
+            ("SCRIPT_NAME", ""),
+            ("PATH_INFO", "/"),
+            ("QUERY_STRING", query),
+            ("SERVER_NAME", "localhost"),
+            ("SERVER_PORT", "80"),
+            ("SERVER_PROTOCOL", "HTTP/1.1"),
+            ("SCRIPT_FILENAME", str(script)),
+            *variables,
+        ]
+        if mtime is None:
+            mtime = script.stat().st_mtime_ns // 1000
+        head = struct.pack("<qq4B", mtime, time.time_ns() // 1000, 1, 0, 0, 0)
+        head += short(str(script)) + short(group) + short("application") + pairs(variables)
+        mode = 0 if body is None else 1 if isinstance(body, bytes) else 2
+        now = time.monotonic_ns() // 1000
+        until = 0 if deadline is None else now + int(deadline * 1e6)
+        datagram = b"WSGQ" + struct.pack("<HBB", 1, mode, 0)
+        datagram += struct.pack("<QQQQ", nonce, now, until, os.fstat(far.fileno()).st_ino)
+        datagram += struct.pack("<II", 0, len(head)) + head[: 65536 - 48]
+        send(self.sending, datagram + (body if isinstance(body, bytes) else b""), far.fileno())
+        far.close()
+        exchange = Exchange(near, nonce, body if mode == 2 else ())
+        if rest := head[65536 - 48 :]:
+            near.sendall(exchange.frame(HEAD_MORE, rest))
+        return exchange
+
+    def get(self, script: Path, query: str = "", **options) -> "Reply":
+        """Sends a request and waits for its end."""
+        return self.put(script, query, **options).finish()
+
+
+@dataclass
+class Reply:
+    """What came back."""
+
+    kinds: list[Kind] = field(default_factory=list)
+    status: int = 0
+    headers: list[tuple[str, str]] = field(default_factory=list)
+    body: bytes = b""
+    log: list[tuple[int, str]] = field(default_factory=list)
+    returned: bool = False
+    """The far end of the reply pair came back."""
+
+    @property
+    def ending(self) -> Kind | None:
+        """The frame that ended it; None if the daemon is gone."""
+        last = self.kinds[-1] if self.kinds else None
+        return last if last in (Kind.RETRY, Kind.REFUSED, Kind.TRUNCATED, Kind.END) else None
+
+
+class Exchange:
+    """httpd's side of one request."""
+
+    def __init__(self, near: socket.socket, nonce: int, body: Iterable[bytes | str]):
+        self.near, self.nonce, self.body = near, nonce, body
+        self.buffer = b""
+        self.descriptors: list[int] = []
+        near.settimeout(TIMEOUT)
+
+    def frame(self, kind: int, contents: bytes = b"") -> bytes:
+        return struct.pack("<B3xIQ", kind, len(contents), self.nonce) + contents
+
+    def finish(self) -> Reply:
+        """Waits for the end."""
+        reply = Reply()
+        with self.near:
+            while reply.ending is None and (frame := self._next()):
+                self._take(reply, *frame)
+        reply.returned = bool(self.descriptors)
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+        return reply
+
+    def _take(self, reply: Reply, kind: Kind, contents: bytes) -> None:
+        reply.kinds.append(kind)
+        if kind is Kind.HEAD:
+            reply.status, length = struct.unpack_from("<HH", contents)
+            at = 4 + length
+            (count,) = struct.unpack_from("<H", contents, at)
+            at += 2
+            for _ in range(count):
+                (length,) = struct.unpack_from("<H", contents, at)
+                name = contents[at + 2 : at + 2 + length]
+                at += 2 + length
+                (length,) = struct.unpack_from("<I", contents, at)
+                reply.headers.append((name.decode(), contents[at + 4 : at + 4 + length].decode("latin-1")))
+                at += 4 + length
+        elif kind is Kind.DATA:
+            reply.body += contents
+        elif kind is Kind.FILE:
+            offset, length = struct.unpack("<QQ", contents)
+            descriptor = self.descriptors.pop(0)
+            reply.body += os.pread(descriptor, length, offset)
+            os.close(descriptor)
+        elif kind is Kind.LOG:
+            reply.log.append((contents[0], contents[1:].decode("utf-8", "replace")))
+        elif kind is Kind.WANT_BODY:
+            threading.Thread(target=self._send_body, daemon=True).start()
+        elif kind is Kind.REFUSED:
+            (reply.status,) = struct.unpack("<H", contents)
+
+    def _send_body(self) -> None:
+        for piece in self.body:
+            if isinstance(piece, str):
+                self.near.sendall(self.frame(BODY_ERROR, piece.encode()))
+                return
+            self.near.sendall(self.frame(BODY, piece))
+        self.near.sendall(self.frame(BODY_END))
+
+    def _next(self) -> tuple[Kind, bytes] | None:
+        if not self._fill(16):
+            return None
+        kind, length, nonce = struct.unpack_from("<B3xIQ", self.buffer)
+        assert nonce == self.nonce
+        assert self._fill(16 + length)
+        contents, self.buffer = self.buffer[16 : 16 + length], self.buffer[16 + length :]
+        return Kind(kind), contents
+
+    def _fill(self, length: int) -> bool:
+        while len(self.buffer) < length:
+            data, controls, _, _ = self.near.recvmsg(1 << 16, socket.CMSG_SPACE(8))
+            for _, _, descriptors in controls:
+                self.descriptors += array.array("i", descriptors)
+            if not data:
+                return False
+            self.buffer += data
+        return True
+
+
+class Daemon:
+    """A daemon; here is wsgid's side of it."""
+
+    def __init__(self, host: Path, python: Path, queue: Queue, log: Path, options: Pairs = (), preload: Pairs = ()):
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.stats = os.memfd_create("stats")
+        self.log = log
+        number = theirs.fileno()
+        # The shell puts the socket where a daemon looks for it, and is gone.
+        order = f'exec "$@" 3<&{number} {number}<&-' if number != 3 else 'exec "$@"'
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                ["/bin/bash", "-c", order, "bash", python, "-c", line(), host],
+                pass_fds=[number],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+            )
+        theirs.close()
+        facts = [("apache.version", "2.4.71"), ("log_level", str(INFO))]
+        settings = b"\x01" + struct.pack("<QQ", 1, 1) + short("shop") + pairs(options) + pairs(facts) + pairs(preload)
+        send(self.control, settings, queue.receiving.fileno(), self.stats)
+
+    def hear(self, timeout: float = TIMEOUT) -> tuple[str, str]:
+        """What the daemon says next: the message and its reason. Two empty texts: it has ended."""
+        self.control.settimeout(timeout)
+        try:
+            message = self.control.recv(16)
+        except ConnectionResetError:
+            message = b""
+        if not message:
+            return "", ""
+        kind, reason = message
+        return ("", "Ready", "Replace", "Exiting")[kind], REASONS[reason - 1] if reason else ""
+
+    def drain(self) -> None:
+        """Tells it to finish what it has."""
+        self.control.send(b"\x02" + struct.pack("<Q", 2**64 - 1))
+
+    def wait(self, timeout: float = TIMEOUT) -> int:
+        """Waits for its end."""
+        return self.process.wait(timeout)
+
+    def remove(self) -> None:
+        """Ends it, whatever it does."""
+        self.process.kill()
+        self.process.wait()
+        self.control.close()
+        os.close(self.stats)

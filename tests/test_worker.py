@@ -1,0 +1,311 @@
+"""A daemon on its own, without httpd and wsgid: requests, limits, reload, end. Each on every CPython that is found."""
+
+import os
+import re
+import shutil
+import signal
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+import pythons
+from bare_daemon import Daemon, Kind, Queue
+from client import wait_for
+
+APP = Path(__file__).parent / "apps/worker.py"
+PYTHONS = [python for python in (pythons.ask(pythons.DEFAULT), *pythons.further()) if python]
+
+
+@pytest.fixture(autouse=True)
+def ours(pytestconfig):
+    if pytestconfig.option.peer:
+        pytest.skip("stock mod_wsgi differs: its daemons are forks of httpd")
+
+
+@pytest.fixture(params=PYTHONS, ids=lambda python: python.name)
+def python(request):
+    return request.param.path
+
+
+@pytest.fixture
+def queue():
+    queue = Queue()
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def start(pytestconfig, python, queue, tmp_path):
+    """Starts daemons on the one queue: `start(preload=…, threads=…)`, each READY."""
+    host = Path(pytestconfig.getoption("--module")).resolve().parent / "mod_wsgi/wsgi_host.abi3.so"
+    with ExitStack() as daemons:
+
+        def start(preload=(), ready=True, **options) -> Daemon:
+            given = [(name.replace("_", "-"), str(value)) for name, value in options.items()]
+            daemon = Daemon(host, python, queue, tmp_path / "log", given, preload)
+            daemons.callback(daemon.remove)
+            if ready:
+                assert daemon.hear() == ("Ready", ""), daemon.log.read_text()
+            return daemon
+
+        yield start
+
+
+def begun(queue) -> None:
+    """Waits until a daemon has taken what is in the queue."""
+    wait_for(lambda: not queue.waiting(), "a daemon to take the request")
+
+
+def test_requests(start, queue, tmp_path):
+    """Each kind of request gets its frames, the least that will do, and hands the reply pair back."""
+    start(threads=2)
+    whole = [Kind.HEAD, Kind.DATA, Kind.END]
+    reply = queue.get(APP)
+    assert (reply.kinds, reply.status, reply.body, reply.returned) == (whole, 200, b"Hello", True)
+    assert ("Content-Type", "text/plain") in reply.headers
+    assert queue.get(APP, "large=5000000").kinds == whole
+    reply = queue.get(APP, "generator")
+    assert (reply.body, reply.ending) == (b"one two", Kind.END)
+    assert queue.get(APP, group="other").body == b"Hello"
+    assert queue.get(APP, variables=[("LARGE", "x" * 300_000)]).kinds == whole
+
+    reply = queue.get(APP, "raise")
+    assert (reply.status, reply.ending, reply.returned) == (500, Kind.REFUSED, True)
+    assert any("ValueError: before the head" in text for _, text in reply.log)
+    reply = queue.get(APP, "cut")
+    assert (reply.body, reply.ending, reply.returned) == (b"one", Kind.TRUNCATED, True)
+    reply = queue.get(APP, "print=to the log")
+    assert [text.partition("] ")[2] for _, text in reply.log] == ["to the log"]
+
+
+def test_bodies(start, queue):
+    """Bodies travel with the request or come when they are read; one that breaks off is an OSError."""
+    start()
+    assert queue.get(APP, "echo", body=b"inline").body == b"inline"
+    pieces = [os.urandom(70_000) for _ in range(40)]
+    reply = queue.get(APP, "echo", body=pieces)
+    assert (reply.kinds[0], reply.body, reply.returned) == (Kind.WANT_BODY, b"".join(pieces), True)
+    reply = queue.get(APP, "echo", body=[b"some", "the client went away"])
+    assert (reply.status, reply.ending) == (500, Kind.REFUSED)
+    assert any("OSError: the client went away" in text for _, text in reply.log)
+    # Nobody reads it: it stays with httpd, and the pair can be used again.
+    reply = queue.get(APP, body=pieces)
+    assert (Kind.WANT_BODY in reply.kinds, reply.returned) == (False, True)
+
+
+def test_file(start, queue, tmp_path):
+    """A file travels as its descriptor."""
+    start()
+    path = tmp_path / "file"
+    path.write_bytes(os.urandom(1_000_000))
+    reply = queue.get(APP, f"file={path}")
+    assert reply.kinds == [Kind.HEAD, Kind.FILE, Kind.END]
+    assert (reply.body, reply.returned) == (path.read_bytes(), True)
+
+
+def test_deadline(start, queue):
+    """A request with a deadline is announced; after it, it is not run."""
+    start(threads=1)
+    assert queue.get(APP, deadline=10).kinds[0] is Kind.STARTED
+    busy = queue.put(APP, "sleep=0.5")
+    begun(queue)
+    late = queue.put(APP, "print=late", deadline=0.1)
+    abandoned = queue.put(APP, "print=abandoned")
+    abandoned.near.close()
+    assert busy.finish().ending is Kind.END
+    assert late.finish().kinds == []
+    assert queue.get(APP).body == b"Hello"
+
+
+def test_environ(start, queue):
+    """What applications are told of the process."""
+    start(processes=1, threads=1, maximum_requests=1)
+    assert queue.get(APP, "environ=wsgi.run_once").body == b"True"
+    start(threads=2)
+    told = {key: queue.get(APP, f"environ={key}").body.decode() for key in ("wsgi.run_once", "wsgi.multithread")}
+    assert told == {"wsgi.run_once": "False", "wsgi.multithread": "True"}
+    assert queue.get(APP, "environ=mod_wsgi.process_group").body == b"'shop'"
+    before = time.time()
+    taken = float(queue.get(APP, "environ=mod_wsgi.daemon_start").body)
+    assert before - 0.1 <= taken <= time.time()
+    assert taken - 5 < float(queue.get(APP, "environ=mod_wsgi.queue_start").body) <= time.time()
+
+
+def test_drain(start, queue):
+    """Told to drain, a daemon finishes what it has, takes nothing new and ends; its exit handlers run."""
+    daemon = start(threads=2)
+    busy = queue.put(APP, "sleep=0.5")
+    begun(queue)
+    daemon.drain()
+    wait_for(lambda: queue.put(APP).near.close() or queue.waiting(), "the daemon to take nothing more")
+    assert busy.finish().body == b"awake"
+    assert daemon.wait() == 0
+    assert "exit handler" in daemon.log.read_text()
+
+
+def test_replacement(start, queue):
+    """Daemons replace each other under load: each request gets its reply."""
+    endings: list[Kind | None] = []
+    stop = threading.Event()
+
+    def client() -> None:
+        while not stop.is_set():
+            reply = queue.get(APP)
+            while reply.ending is Kind.RETRY:
+                reply = queue.get(APP)
+            endings.append(reply.ending)
+
+    daemon = start(threads=3)
+    clients = [threading.Thread(target=client) for _ in range(4)]
+    for thread in clients:
+        thread.start()
+    for _ in range(5):
+        new = start(threads=3)
+        daemon.drain()
+        assert daemon.wait() == 0
+        daemon = new
+    stop.set()
+    for thread in clients:
+        thread.join()
+    assert len(endings) > 10
+    assert set(endings) == {Kind.END}
+
+
+def test_stop(start, queue):
+    """SIGTERM: requests have the time of shutdown-timeout, then they are cut off."""
+    daemon = start(threads=2, shutdown_timeout=2)
+    short, long = queue.put(APP, "sleep=0.3"), queue.put(APP, "sleep=60")
+    begun(queue)
+    started = time.monotonic()
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.hear() == ("Exiting", "shutdown_signal")
+    assert short.finish().ending is Kind.END
+    assert long.finish().ending is None
+    daemon.wait()
+    assert time.monotonic() - started < 3
+
+
+def test_supervisor_gone(start, queue):
+    """Without wsgid a daemon finishes what it has, and ends."""
+    daemon = start()
+    busy = queue.put(APP, "sleep=0.3")
+    begun(queue)
+    daemon.control.close()
+    assert busy.finish().ending is Kind.END
+    assert daemon.wait() == 0
+
+
+def test_maximum_requests(start, queue):
+    """After so many requests a daemon asks to be replaced, and serves until it is."""
+    daemon = start(maximum_requests=3)
+    for _ in range(3):
+        queue.get(APP)
+    assert daemon.hear() == ("Replace", "maximum_requests")
+    assert queue.get(APP).ending is Kind.END
+    daemon.drain()
+    assert daemon.wait() == 0
+
+
+def test_inactivity(start, queue):
+    """Without activity after the first request a daemon ends."""
+    daemon = start(inactivity_timeout=1)
+    queue.get(APP)
+    assert daemon.hear() == ("Exiting", "inactivity_timeout")
+    assert daemon.wait() == 0
+
+
+def test_request_timeout(start, queue):
+    """A request takes too long: clients are served until a new process is there. The stacks are in the log."""
+    daemon = start(threads=2, request_timeout=1, shutdown_timeout=1)
+    stuck = queue.put(APP, "sleep=60", group="other")
+    assert daemon.hear() == ("Replace", "request_timeout")
+    wait_for(lambda: re.search(r"worker.py\", line \d+ in do_sleep", daemon.log.read_text()), "the stacks")
+    assert queue.get(APP).ending is Kind.END
+    daemon.drain()
+    assert daemon.hear() == ("Exiting", "request_timeout")
+    assert stuck.finish().ending is None
+    daemon.wait()
+
+
+def test_interrupt(start, queue):
+    """With interrupt-timeout the request gets an exception, and the process lives."""
+    start(threads=1, request_timeout=1, interrupt_timeout=5)
+    reply = queue.get(APP, "spin")
+    assert (reply.status, reply.ending) == (504, Kind.REFUSED)
+    for _ in range(3):
+        assert queue.get(APP).ending is Kind.END
+
+
+def test_deadlock(start, queue):
+    """Python's lock is held for good: the stacks are in the log, the process ends."""
+    daemon = start(deadlock_timeout=1, shutdown_timeout=1)
+    stuck = queue.put(APP, "lock=60", group="other")
+    assert daemon.hear() == ("Exiting", "deadlock_timeout")
+    assert stuck.finish().ending is None
+    daemon.wait(5)
+    assert re.search(r"worker.py\", line \d+ in do_lock", daemon.log.read_text())
+
+
+def test_script_change(start, queue, tmp_path):
+    """A script that has changed leads to a new process; the old one goes on with the old code."""
+    script = tmp_path / "script.py"
+    shutil.copy(APP, script)
+    daemon = start()
+    assert queue.get(script).body == b"Hello"
+    script.write_text(APP.read_text().replace('b"Hello"', 'b"changed"'))
+    os.utime(script, ns=(0, 10**18))
+    for _ in range(3):
+        assert queue.get(script).body == b"Hello"
+    assert daemon.hear() == ("Replace", "script_reload")
+    new = start()
+    daemon.drain()
+    assert daemon.wait() == 0
+    assert queue.get(script).body == b"changed"
+    # Told once for each change.
+    os.utime(script, ns=(0, 2 * 10**18))
+    assert queue.get(script).body == b"changed"
+    assert new.hear() == ("Replace", "script_reload")
+
+
+def test_preload(start, queue, tmp_path):
+    """Scripts are loaded before a daemon is READY; one that cannot be loaded ends it."""
+    daemon = start(preload=[(str(APP), ""), (str(APP), "other")])
+    assert daemon.log.read_text().count("worker.py] loaded") == 2
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise ValueError('broken')\n")
+    daemon = start(preload=[(str(broken), "")], ready=False)
+    assert daemon.hear() == ("", "")
+    assert daemon.wait() == 3
+    assert "ValueError: broken" in daemon.log.read_text()
+
+
+def test_service(start, tmp_path):
+    """A service script runs in the main thread; the end comes to it as SystemExit."""
+    script = tmp_path / "service.py"
+    script.write_text(
+        "import threading, time\n"
+        "print('runs', threading.current_thread() is threading.main_thread())\n"
+        "try:\n"
+        "    while True:\n"
+        "        time.sleep(0.05)\n"
+        "except SystemExit:\n"
+        "    print('leaves')\n"
+        "    raise\n"
+    )
+    daemon = start(threads=0, preload=[(str(script), "")])
+    wait_for(lambda: "runs True" in daemon.log.read_text(), "the service to run")
+    daemon.drain()
+    assert daemon.hear() == ("Exiting", "service_end")
+    assert daemon.wait() == 0
+    assert "leaves" in daemon.log.read_text()
+
+
+def test_fork(start, queue):
+    """A child of the application that comes back into the server sends nothing and ends."""
+    daemon = start()
+    assert queue.get(APP, "fork").body == b"parent"
+    wait_for(lambda: "WSGI0521" in daemon.log.read_text(), "the child to end")
+    assert queue.get(APP).body == b"Hello"
