@@ -63,11 +63,15 @@ pub struct Serve {
     #[arg(long, value_enum)]
     pub mpm: Option<Mpm>,
 
+    /// Run the application inside httpd's own processes, not in daemon processes beside them
+    #[arg(long)]
+    pub embedded: bool,
+
     /// Processes that run the application
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub processes: u16,
 
-    /// Requests at a time in each process; with the prefork MPM each of them is a process of its own
+    /// Requests at a time in each process; embedded with the prefork MPM each of them is a process of its own
     #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub threads: u16,
 

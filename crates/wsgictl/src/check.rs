@@ -80,6 +80,7 @@ fn trial(parts: &Parts) -> Result<(), Fault> {
         address: SocketAddr::from(([127, 0, 0, 1], 8000)),
         modules: installation.modules(mpm, true)?,
         mpm,
+        embedded: true,
         processes: 1,
         threads: 1,
         owner: installation

@@ -17,7 +17,11 @@ pub struct Settings<'a> {
     /// Modules to load: name as `LoadModule` takes it, and file.
     pub modules: Vec<(String, PathBuf)>,
     pub mpm: Mpm,
+    /// The application runs inside httpd's processes, not in daemons.
+    pub embedded: bool,
+    /// Processes that run the application.
     pub processes: u16,
+    /// Requests at a time in each of them.
     pub threads: u16,
     /// User and group; only root may set them.
     pub owner: Option<(&'a str, &'a str)>,
@@ -70,7 +74,12 @@ impl Settings<'_> {
     }
 
     fn workers(&self, file: &mut File) {
-        let (processes, threads) = (u32::from(self.processes), u32::from(self.threads));
+        let (mut processes, mut threads) = (u32::from(self.processes), u32::from(self.threads));
+        if !self.embedded {
+            // httpd's own workers wait for the daemons, and hold connections that want nothing yet.
+            threads = (processes * threads * 2).clamp(32, 1024);
+            processes = 1;
+        }
         let requests = processes * threads;
         // As many processes as asked for, from the start and for good.
         match self.mpm {
@@ -96,20 +105,30 @@ impl Settings<'_> {
             Wanted::Interpreter(path) => file.words("WSGIPython", &[bytes(path)])?,
             Wanted::Home(path) => file.words("WSGIPythonHome", &[bytes(path)])?,
         }
-        if !self.python_path.is_empty() {
-            if let Some(path) = self.python_path.iter().find(|path| bytes(path).contains(&b':')) {
-                return Err(Fault::new(
-                    651,
-                    format!("the folder {path:?} has a ':' in it, which separates folders on a path"),
-                ));
+        if let Some(path) = self.python_path.iter().find(|path| bytes(path).contains(&b':')) {
+            return Err(Fault::new(
+                651,
+                format!("the folder {path:?} has a ':' in it, which separates folders on a path"),
+            ));
+        }
+        let python_path = self.python_path.iter().map(|path| bytes(path));
+        let python_path = python_path.collect::<Vec<_>>().join(&b':');
+        if self.embedded {
+            if !python_path.is_empty() {
+                file.words("WSGIPythonPath", &[&python_path])?;
             }
-            let path = self
-                .python_path
-                .iter()
-                .map(|path| bytes(path))
-                .collect::<Vec<_>>()
-                .join(&b':');
-            file.words("WSGIPythonPath", &[&path])?;
+        } else {
+            let (processes, threads) = (self.processes.to_string(), self.threads.to_string());
+            let mut options: Vec<(&str, &[u8])> = vec![("threads", threads.as_bytes())];
+            // Said at all, it makes applications believe that there are several.
+            if self.processes > 1 {
+                options.push(("processes", processes.as_bytes()));
+            }
+            if !python_path.is_empty() {
+                options.push(("python-path", &python_path));
+            }
+            file.options("WSGIDaemonProcess application", &options)?;
+            file.line("WSGIProcessGroup application\nWSGIRestrictEmbedded On");
         }
 
         // Nothing lies in the document root, and nothing but the aliases below leads anywhere else.
@@ -157,32 +176,50 @@ impl File {
         self.0.push(b'\n');
     }
 
-    /// A directive with words that may be anything: quoted so that each arrives as it is.
-    ///
-    /// Inside `"…"` httpd takes a backslash before `"` and before another backslash away (`ap_getword_conf`). What
-    /// cannot be quoted is refused: line ends, and `${`, which httpd replaces before it looks at quotes.
+    /// A directive with words that may be anything.
     fn words(&mut self, directive: &str, words: &[&[u8]]) -> Result<(), Fault> {
         self.0.extend_from_slice(directive.as_bytes());
         for word in words {
-            if word.iter().any(u8::is_ascii_control) || word.windows(2).any(|pair| pair == b"${") {
-                let word = String::from_utf8_lossy(word);
-                return Err(Fault::new(
-                    650,
-                    format!(
-                        "{word:?} cannot stand in an httpd configuration (control characters and '${{' cannot): rename it"
-                    ),
-                ));
-            }
-            self.0.extend_from_slice(b" \"");
-            for &byte in *word {
-                if matches!(byte, b'"' | b'\\') {
-                    self.0.push(b'\\');
-                }
-                self.0.push(byte);
-            }
-            self.0.push(b'"');
+            self.0.push(b' ');
+            self.quoted(word)?;
         }
         self.0.push(b'\n');
+        Ok(())
+    }
+
+    /// A directive with options whose values may be anything.
+    fn options(&mut self, directive: &str, options: &[(&str, &[u8])]) -> Result<(), Fault> {
+        self.0.extend_from_slice(directive.as_bytes());
+        for (name, value) in options {
+            self.0.extend_from_slice(format!(" {name}=").as_bytes());
+            self.quoted(value)?;
+        }
+        self.0.push(b'\n');
+        Ok(())
+    }
+
+    /// A word, quoted so that it arrives as it is.
+    ///
+    /// Inside `"…"` httpd takes a backslash before `"` and before another backslash away (`ap_getword_conf`). What
+    /// cannot be quoted is refused: line ends, and `${`, which httpd replaces before it looks at quotes.
+    fn quoted(&mut self, word: &[u8]) -> Result<(), Fault> {
+        if word.iter().any(u8::is_ascii_control) || word.windows(2).any(|pair| pair == b"${") {
+            let word = String::from_utf8_lossy(word);
+            return Err(Fault::new(
+                650,
+                format!(
+                    "{word:?} cannot stand in an httpd configuration (control characters and '${{' cannot): rename it"
+                ),
+            ));
+        }
+        self.0.push(b'"');
+        for &byte in word {
+            if matches!(byte, b'"' | b'\\') {
+                self.0.push(b'\\');
+            }
+            self.0.push(byte);
+        }
+        self.0.push(b'"');
         Ok(())
     }
 }
@@ -217,6 +254,7 @@ mod tests {
             address: "[::1]:8001".parse().unwrap(),
             modules: vec![("wsgi_module".to_owned(), PathBuf::from("/m/mod_wsgi.so"))],
             mpm: Mpm::Event,
+            embedded: true,
             processes: 3,
             threads: 4,
             owner: Some(("www-data", "www-data")),
@@ -254,6 +292,16 @@ mod tests {
             assert!(event.contains(&format!("{line}\n")), "{line} is missing in\n{event}");
         }
         assert!(!event.contains("CustomLog") && !event.contains("WSGIPython "));
+        settings.embedded = false;
+        let daemon = text(&settings);
+        for line in [
+            "WSGIDaemonProcess application threads=\"4\" processes=\"3\" python-path=\"/p:/q\"",
+            "WSGIProcessGroup application",
+            "MaxRequestWorkers 32",
+        ] {
+            assert!(daemon.contains(&format!("{line}\n")), "{line} is missing in\n{daemon}");
+        }
+        settings.embedded = true;
         settings.mpm = Mpm::Prefork;
         assert!(text(&settings).contains("MaxRequestWorkers 12\n") && !text(&settings).contains("Threads"));
     }

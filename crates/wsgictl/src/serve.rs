@@ -73,6 +73,7 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
         address,
         modules: installation.modules(mpm, !files.is_empty())?,
         mpm,
+        embedded: options.embedded,
         processes: options.processes,
         threads: options.threads,
         owner: installation
