@@ -170,9 +170,17 @@ def test_script_callable(serve, folder):
 
 @pytest.mark.parametrize("mpm", ["event", "worker", "prefork"])
 def test_mpm(serve, folder, mpm):
-    """The MPM can be chosen."""
-    command = serve(write(folder / "app.wsgi", "x"), "--mpm", mpm, "--threads", 3)
+    """The MPM can be chosen; with --embedded it runs the application."""
+    command = serve(write(folder / "app.wsgi", "x"), "--mpm", mpm, "--threads", 3, "--embedded")
     assert command.get().header("X-Threads") == str(mpm != "prefork")
+    assert command.stop() == 0
+
+
+@pytest.mark.parametrize(("options", "threads"), [((), "True"), (("--threads", 1, "--processes", 2), "False")])
+def test_daemons(serve, folder, options, threads):
+    """Without it, daemons run the application, with as many threads as asked for."""
+    command = serve(write(folder / "app.wsgi", "x"), "--mpm", "prefork", *options)
+    assert command.get().header("X-Threads") == threads
     assert command.stop() == 0
 
 
@@ -196,7 +204,8 @@ def test_log(serve, folder):
     wait_for(lambda: "a line for the log" in command.said(), "the application's line")
     wait_for(lambda: "GET /page?q=1" in command.said(), "the request's line")
     (folder / "app.wsgi").write_text("raise LookupError('at import')\n")
-    assert command.get().status == 500
+    # Until the new daemon is ready the old one answers.
+    wait_for(lambda: command.get().status == 500, "the new script")
     wait_for(lambda: "LookupError: at import" in command.said(), "the traceback")
     assert command.stop() == 0
 
