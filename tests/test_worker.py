@@ -309,3 +309,17 @@ def test_fork(start, queue):
     assert queue.get(APP, "fork").body == b"parent"
     wait_for(lambda: "WSGI0521" in daemon.log.read_text(), "the child to end")
     assert queue.get(APP).body == b"Hello"
+    assert queue.get(APP, "run", group="other").body == b"0"
+
+
+@pytest.mark.parametrize(("first", "forking"), [("other", ""), ("", "other")])
+def test_fork_with_several_interpreters(start, queue, first, forking):
+    """CPython cannot go on in a fork when there are several interpreters: the child ends at once, and the log says why."""
+    daemon = start()
+    queue.get(APP, group=first)
+    reply = queue.get(APP, "fork", group=forking)
+    # Up to 3.11 os.fork refuses in a second interpreter.
+    assert reply.body == b"parent" or any("fork not supported" in text for _, text in reply.log)
+    if reply.ending is Kind.END:
+        wait_for(lambda: "WSGI0305" in daemon.log.read_text(), "the child to end")
+    assert queue.get(APP, "run").body == b"0"

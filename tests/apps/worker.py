@@ -3,6 +3,7 @@
 import atexit
 import ctypes
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -83,6 +84,10 @@ def do_lock(environ, start_response, seconds):
     """Keep Python's lock, as a C extension can."""
     ctypes.PyDLL(None).sleep(int(seconds))
     return answer(start_response, b"released")
+
+
+def do_run(environ, start_response, _):
+    return answer(start_response, str(subprocess.run(["true"], check=False).returncode).encode())
 
 
 def do_fork(environ, start_response, _):

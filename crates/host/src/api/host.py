@@ -55,6 +55,11 @@ def _keep_signals(record):
     signal.signal = ignore
 
 
+def watch_forks(fork):
+    """Let the host know of forks by Python code."""
+    os.register_at_fork(before=fork.before, after_in_parent=fork.after)
+
+
 def _set_main_thread(number):
     # A sub-interpreter is made by the request thread that needs it first. Up to 3.12, `threading` takes that one for
     # the main thread, since it imports the module; but requests do not run in the main thread.

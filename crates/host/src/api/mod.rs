@@ -4,7 +4,7 @@ use std::ffi::CStr;
 use std::sync::Arc;
 
 use crate::adapter::{Record, Server, Stream, version};
-use crate::python::{Object, Python, Result};
+use crate::python::{Fork, Object, Python, Result, Type};
 
 /// The `mod_wsgi` module.
 const MOD_WSGI: &CStr = source(concat!(include_str!("mod_wsgi.py"), "\0"));
@@ -105,6 +105,8 @@ pub fn install<'py>(
     let stderr = record.process_log(py, Stream::Stderr)?;
     let prepare = functions.attribute(&py.text("prepare")?)?;
     let main_thread = prepare.call(&[&stdout, &stderr, &entries, &mod_wsgi, &apache, &py.int(main_thread)?])?;
+    let fork = Type::new(py)?.instance(py, Fork::watch())?;
+    functions.attribute(&py.text("watch_forks")?)?.call(&[&fork])?;
     Ok((record, main_thread.as_int().unwrap_or(0)))
 }
 

@@ -11,6 +11,11 @@ use super::{Python, attached, thread};
 /// The number of the next interpreter. Addresses can come again, numbers do not.
 static NUMBERS: AtomicUsize = AtomicUsize::new(0);
 
+/// How many interpreters this process has had.
+pub(super) fn interpreters() -> usize {
+    NUMBERS.load(Ordering::Relaxed)
+}
+
 /// A running interpreter.
 ///
 /// # Invariants
