@@ -314,7 +314,7 @@ def test_fork(start, queue):
 
 @pytest.mark.parametrize(("first", "forking"), [("other", ""), ("", "other")])
 def test_fork_with_several_interpreters(start, queue, first, forking):
-    """CPython cannot go on in a fork when there are several interpreters: the child ends at once, and the log says why."""
+    """CPython cannot go on in a fork of several interpreters: the child ends at once, and the log says why."""
     daemon = start()
     queue.get(APP, group=first)
     reply = queue.get(APP, "fork", group=forking)
