@@ -12,6 +12,7 @@ from httpd import Httpd, Setup, assert_quiet, child_can, child_user, program, ru
 
 PROJECT = Path(__file__).parent.parent
 MPMS = ("event", "worker", "prefork")
+MODES = ("embedded", "daemon")
 
 
 def pytest_addoption(parser) -> None:
@@ -19,6 +20,11 @@ def pytest_addoption(parser) -> None:
     group.addoption("--module", default=str(PROJECT / "target/dist/mod_wsgi.so"), help="the module under test")
     group.addoption("--peer", action="store_true", help="the module is stock mod_wsgi: leave out what differs")
     group.addoption("--mpm", default=",".join(MPMS), help="MPMs, separated by commas (default: %(default)s)")
+    group.addoption(
+        "--mode",
+        default=",".join(MODES),
+        help="where applications run; daemon beside embedded under the first MPM only (default: %(default)s)",
+    )
     group.addoption("--python", help="run with WSGIPython PATH (default: no such directive)")
 
 
@@ -32,6 +38,8 @@ def pytest_configure(config) -> None:
         raise pytest.UsageError(f"httpd's children run as {child_user()} and cannot read {module}: move the checkout")
     if unknown := set(mpms(config)) - set(MPMS):
         raise pytest.UsageError(f"--mpm: not among {', '.join(MPMS)}: {', '.join(unknown)}")
+    if unknown := set(modes(config)) - set(MODES):
+        raise pytest.UsageError(f"--mode: not among {', '.join(MODES)}: {', '.join(unknown)}")
     if config.option.peer and config.option.python:
         raise pytest.UsageError("--python: stock mod_wsgi runs the Python that it was built for")
 
@@ -42,6 +50,7 @@ def pytest_report_header(config) -> list[str]:
     lines = [
         f"httpd: {server}, children run as {child_user() or 'this user'}",
         f"mpm: {', '.join(mpms(config))}",
+        f"mode: {', '.join(modes(config))}",
         f"module: {config.getoption('--module')}{' (stock mod_wsgi)' if config.option.peer else ''}",
     ]
     default = pythons.ask(Path(config.option.python) if config.option.python else pythons.DEFAULT)
@@ -67,26 +76,44 @@ def mpms(config) -> list[str]:
     return config.getoption("--mpm").split(",")
 
 
+def modes(config) -> list[str]:
+    # Daemons of stock mod_wsgi differ in too much.
+    return ["embedded"] if config.option.peer else config.getoption("--mode").split(",")
+
+
+def wanted(metafunc, marker: str, names: list[str]) -> list[str]:
+    """Those of `names` that every marker of that name on the test, its class or its file has."""
+    chosen = [set(mark.args) for mark in metafunc.definition.iter_markers(marker)]
+    return [name for name in names if all(name in names for names in chosen)]
+
+
 def pytest_generate_tests(metafunc) -> None:
-    """Runs each test that uses a server under each MPM, and the short ones also with each further Python."""
+    """Runs each test with a server in each mode, under each MPM, and the short ones also with each further Python."""
     if "setup" not in metafunc.fixturenames:
         return
     config = metafunc.config
-    wanted = [set(marker.args) for marker in metafunc.definition.iter_markers("mpms")]
-    names = [mpm for mpm in mpms(config) if all(mpm in names for names in wanted)]
     module = Path(config.getoption("--module")).resolve()
     python = Path(config.option.python).absolute() if config.option.python else None
-    setups = {mpm: Setup(module, mpm, python, config.option.peer) for mpm in names}
-    if any(metafunc.definition.iter_markers("short")) and names and not python and not config.option.peer:
-        for other in pythons.further():
-            if other.readable:
-                setups[f"{names[0]}-{other.name}"] = Setup(module, names[0], other.path)
+    short = any(metafunc.definition.iter_markers("short")) and not python and not config.option.peer
+    setups = {}
+    # Where nothing runs the mode does not matter.
+    known = modes(config)[:1] if "new_httpd" in metafunc.fixturenames else wanted(metafunc, "modes", modes(config))
+    for mode in known:
+        beside = mode == "daemon" and "embedded" in modes(config)
+        names = wanted(metafunc, "mpms", mpms(config)[:1] if beside else mpms(config))
+        suffix = "" if mode == "embedded" else f"-{mode}"
+        for mpm in names:
+            setups[mpm + suffix] = Setup(module, mpm, python, config.option.peer, mode)
+        if short and names:
+            for other in pythons.further():
+                if other.readable:
+                    setups[f"{names[0]}{suffix}-{other.name}"] = Setup(module, names[0], other.path, mode=mode)
     metafunc.parametrize("setup", setups.values(), ids=list(setups), indirect=True, scope="session")
 
 
 @pytest.fixture(scope="session")
 def setup(request) -> Setup:
-    """The module, the MPM and the Python of this run."""
+    """The module, the MPM, the Python and the mode of this run."""
     return request.param
 
 

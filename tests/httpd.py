@@ -20,6 +20,8 @@ from client import Connection, Reply, wait_for
 APPS = Path(__file__).parent / "apps"
 MARK = "HTTPD_UNDER_TEST"
 """Environment variable by which the processes of one server are found."""
+GROUP = "tests"
+"""The process group of applications in daemon mode."""
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,23 @@ class Setup:
     python: Path | None = None
     peer: bool = False
     """The module is stock mod_wsgi."""
+    mode: str = "embedded"
+    """Where applications run that say nothing else: `embedded` or `daemon`."""
+
+    @property
+    def daemon(self) -> bool:
+        """Whether applications run in daemon processes."""
+        return self.mode == "daemon"
 
     @property
     def threaded(self) -> bool:
         """Whether a child serves several requests at a time."""
         return self.mpm != "prefork"
+
+    @property
+    def shared(self) -> bool:
+        """Whether a process of the application serves several requests at a time."""
+        return self.threaded or self.daemon
 
 
 @cache
@@ -85,18 +99,39 @@ def free_port() -> int:
 
 
 def processes(mark: str) -> list[int]:
-    """Every living process that was started with this value of `MARK` in its environment."""
+    """Every living process that was started with this value of `MARK`, a server's folder, in its environment.
+
+    Supervisor and daemons have an environment of their own, but a log in that folder as standard error, and so has
+    what an application forks.
+    """
     wanted = f"{MARK}={mark}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():
             continue
         try:
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+            marked = wanted in (entry / "environ").read_bytes().split(b"\0")
+            if marked or (entry / "fd/2").readlink().is_relative_to(mark):
                 found.append(int(entry.name))
         except OSError:
             continue
     return found
+
+
+def program_of(pid: int) -> str:
+    """The name of the program that a process runs; empty when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/exe").readlink().name
+    except OSError:
+        return ""
+
+
+def parent_of(pid: int) -> int:
+    """The parent of a process; 0 when it has ended."""
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def connections(port: int) -> int:
@@ -179,6 +214,9 @@ class Httpd:
             base += f"User {user}\nGroup {child_group()}\n"
         if self.setup.python:
             base += f'WSGIPython "{self.setup.python}"\n'
+        if self.setup.daemon:
+            processes = f" processes={self._processes}" if self._processes > 1 else ""
+            base += f"WSGIDaemonProcess {GROUP} threads={self._threads}{processes}\nWSGIProcessGroup {GROUP}\n"
         self.config.write_text(base + config)
 
     def write(self, name: str, text: str) -> Path:
@@ -270,8 +308,22 @@ class Httpd:
         return processes(str(self.root))
 
     def children(self) -> list[int]:
-        """The processes of this server without its parent."""
-        return [pid for pid in self.pids() if pid != self.process.pid]
+        """httpd's children."""
+        own = Path(program()).resolve().name
+        return [pid for pid in self.pids() if pid != self.process.pid and program_of(pid) == own]
+
+    def supervisors(self) -> list[int]:
+        """The supervisor of daemons; more than one where something is wrong."""
+        return [pid for pid in self.pids() if program_of(pid) == "wsgid"]
+
+    def daemons(self) -> list[int]:
+        """The daemon processes, but for those that are just being started."""
+        supervisors = self.supervisors()
+        return [pid for pid in self.pids() if parent_of(pid) in supervisors and program_of(pid) not in ("wsgid", "")]
+
+    def workers(self) -> list[int]:
+        """The processes that run the applications."""
+        return self.daemons() if self.setup.daemon else self.children()
 
     def connect(self, timeout: float = 20) -> Connection:
         """A new connection to the server."""

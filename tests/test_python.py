@@ -10,7 +10,11 @@ import pytest
 import pythons
 from httpd import Httpd, Setup, running
 
-pytestmark = [pytest.mark.mpms("event"), pytest.mark.differs("knows only the Python that it was built for")]
+pytestmark = [
+    pytest.mark.mpms("event"),
+    pytest.mark.modes("embedded"),
+    pytest.mark.differs("knows only the Python that it was built for"),
+]
 
 
 def refused(httpd, *words: str) -> str:

@@ -1,4 +1,4 @@
-"""Stop, restart and graceful restart: exit handlers, threads, requests under way and stuck ones."""
+"""Embedded mode at stop, restart and graceful restart: exit handlers, threads, requests under way and stuck ones."""
 
 import os
 import re
@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 from client import wait_for
+
+# What becomes of daemons stands in test_daemon_reload.py.
+pytestmark = pytest.mark.modes("embedded")
 
 BASE = """
 SetEnvIf Request_URI . test.folder=${ROOT}/traces

@@ -1,0 +1,156 @@
+"""Runs in daemons: says how its process is, and misbehaves as PATH_INFO names."""
+
+import ctypes
+import json
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from pathlib import Path
+
+import mod_wsgi
+
+
+def application(environ, start_response):
+    name, _, argument = environ["PATH_INFO"].strip("/").partition("/")
+    return globals()[name](environ, start_response, argument)
+
+
+def answer(start_response, body, headers=()):
+    data = body if isinstance(body, bytes) else str(body).encode()
+    start_response("200 OK", [("Content-Length", str(len(data))), *headers])
+    return [data]
+
+
+def pid(environ, start_response, _):
+    return answer(start_response, os.getpid())
+
+
+def descriptors() -> dict:
+    found = {}
+    for entry in Path("/proc/self/fd").iterdir():
+        try:
+            found[entry.name] = str(entry.readlink())
+        except OSError:
+            continue  # the one that the folder was read by
+    return found
+
+
+def about(environ, start_response, _):
+    """The process, as JSON."""
+    mask = os.umask(0)
+    os.umask(mask)
+    told = {
+        "pid": os.getpid(),
+        "uid": os.getresuid(),
+        "gid": os.getresgid(),
+        "groups": os.getgroups(),
+        "environ": dict(os.environ),
+        "cwd": str(Path.cwd()),
+        "umask": mask,
+        "version": sys.version_info[:3],
+        "prefix": sys.prefix,
+        "path": sys.path,
+        "descriptors": descriptors(),
+        "process_group": mod_wsgi.process_group,
+        "environ_group": environ["mod_wsgi.process_group"],
+        "multithread": environ["wsgi.multithread"],
+        "multiprocess": environ["wsgi.multiprocess"],
+        "status": Path("/proc/self/status").read_text(),
+    }
+    return answer(start_response, json.dumps(told))
+
+
+def kill(environ, start_response, name):
+    """Dies before it has answered."""
+    os.kill(os.getpid(), signal.Signals[name])
+    time.sleep(20)
+
+
+def leave(environ, start_response, code):
+    os._exit(int(code))
+
+
+def kill_late(environ, start_response, how):
+    """Dies in mid-reply."""
+    start_response("200 OK", [("Content-Length", "1000000")] if how == "length" else [])
+    yield b"first block"
+    time.sleep(0.05)  # so that httpd has passed it on
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def trace(environ, name):
+    (Path(environ["test.folder"]) / f"{name}.{os.getpid()}.{threading.get_ident()}.{time.monotonic_ns()}").touch()
+
+
+def wait(environ, start_response, name):
+    """Waits until the file of that name is there."""
+    trace(environ, f"begun-{name}")
+    while not (Path(environ["test.folder"]) / name).exists():
+        time.sleep(0.005)
+    return answer(start_response, os.getpid())
+
+
+def ran(environ, start_response, name):
+    """Leaves a trace that it was run."""
+    trace(environ, f"ran-{name}")
+    return answer(start_response, os.getpid())
+
+
+def sleep(environ, start_response, seconds):
+    """A block at once, the other after that time."""
+    start_response("200 OK", [])
+    yield b"first "
+    time.sleep(float(seconds))
+    yield b"last"
+
+
+def stuck(environ, start_response, _):
+    trace(environ, "begun-stuck")
+    while True:
+        time.sleep(1)
+
+
+def spinning(environ, start_response, _):
+    trace(environ, "begun-spinning")
+    while True:
+        pass
+
+
+def holding(environ, start_response, _):
+    """Holds the GIL for good."""
+    trace(environ, "begun-holding")
+    ctypes.PyDLL(None).sleep(1000)
+
+
+def length(environ, start_response, _):
+    return answer(start_response, len(environ["wsgi.input"].read()))
+
+
+def fork(environ, start_response, how):
+    """Forks; the child comes back into the server."""
+    start_response("200 OK", [])
+    yield b"one "
+    if os.fork() == 0:
+        if how == "raises":
+            raise RuntimeError("in the child")
+        if how == "yields":
+            yield b"of the child "
+        return
+    time.sleep(0.1)
+    yield b"two"
+
+
+def junk(environ, start_response, how):
+    """Writes to the socket that the server's thread answers by."""
+    sockets = [int(name) for name, target in descriptors().items() if target.startswith("socket:") and int(name) > 2]
+    data = {"zeros": bytes(4096), "ones": b"\xff" * 4096, "text": b"HTTP/1.1 200 OK\r\n\r\n" * 100}[how]
+    for fd in sockets:
+        import socket as module
+
+        with socket.socket(fileno=os.dup(fd)) as one:
+            if one.type == socket.SOCK_STREAM:
+                one.send(data)
+    return answer(start_response, "ok")

@@ -1,0 +1,280 @@
+"""Daemon mode as it should be: who the daemons are, what they have, and what they must not have."""
+
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import pythons
+from client import wait_for
+from httpd import child_group, child_user
+
+pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
+
+GROUP = """
+SetEnvIf Request_URI . test.folder=${{ROOT}}/traces
+WSGIDaemonProcess {name} {options}
+WSGIScriptAlias /{name} ${{APPS}}/daemon.py process-group={name} application-group=%{{GLOBAL}}
+"""
+
+
+def group(name: str = "shop", options: str = "") -> str:
+    return GROUP.format(name=name, options=options)
+
+
+def about(httpd, name: str = "shop") -> dict:
+    reply = httpd.get(f"/{name}/about")
+    assert reply.status == 200, reply
+    return json.loads(reply.body)
+
+
+@pytest.mark.short
+def test_own_process(start_httpd):
+    """The application runs in a process that is started by the supervisor, not a fork of httpd."""
+    httpd = start_httpd(group())
+    seen = about(httpd)
+    assert [seen["pid"]] == [pid for pid in httpd.daemons() if pid == seen["pid"]]
+    assert seen["process_group"] == seen["environ_group"] == "shop"
+    assert (seen["multithread"], seen["multiprocess"]) == (True, False)
+    libraries = Path(f"/proc/{seen['pid']}/maps").read_text()
+    assert "mod_wsgi.so" not in libraries
+    assert "libapr" not in libraries
+
+
+@pytest.mark.parametrize(
+    ("options", "multithread", "multiprocess"),
+    [("threads=1", False, False), ("processes=1", True, True), ("processes=2 threads=1", False, True)],
+)
+def test_concurrency(start_httpd, options, multithread, multiprocess):
+    """wsgi.multithread and wsgi.multiprocess say what the options allow."""
+    seen = about(start_httpd(group(options=options)))
+    assert (seen["multithread"], seen["multiprocess"]) == (multithread, multiprocess)
+
+
+def test_processes(start_httpd):
+    """As many processes as are asked for; each answers."""
+    httpd = start_httpd(group(options="processes=3 threads=1"))
+    wait_for(lambda: len(httpd.log.find("WSGI0702: group 'shop'")) == 3, "three daemons")
+    ours = {pid for pid in httpd.daemons() if b"" is not None and "shop" in environment(pid).get("X_GROUP", "shop")}
+    assert len(ours) >= 3
+
+
+def environment(pid: int) -> dict[str, str]:
+    entries = Path(f"/proc/{pid}/environ").read_bytes().decode().split("\0")
+    return dict(entry.split("=", 1) for entry in entries if entry)
+
+
+def test_environment(start_httpd):
+    """A bare environment with what `env=` and `lang=` add; nothing of httpd's."""
+    httpd = start_httpd(group(options="env=COLOUR=red env=SIZE=10 lang=C.UTF-8 python-eggs=/eggs"))
+    seen = about(httpd)["environ"]
+    assert (seen["COLOUR"], seen["SIZE"], seen["LANG"]) == ("red", "10", "C.UTF-8")
+    assert seen["PYTHON_EGG_CACHE"] == "/eggs"
+    assert "HTTPD_UNDER_TEST" not in seen
+    assert "NOTIFY_SOCKET" not in seen
+    if child_user():
+        assert seen["HOME"] == pwd.getpwnam(child_user()).pw_dir
+        assert seen["USER"] == child_user()
+
+
+def test_home_and_umask(start_httpd):
+    """`home=` is the working directory and first on sys.path; `umask=` is the process's."""
+    httpd = start_httpd(group(options="home=${ROOT}/htdocs umask=0027"))
+    seen = about(httpd)
+    assert seen["cwd"] == str(httpd.root / "htdocs")
+    assert seen["path"][0] == str(httpd.root / "htdocs")
+    assert seen["umask"] == 0o027
+
+
+def test_python_path(start_httpd):
+    """`python-path=`: its folders are on sys.path, in their order, before the standard ones."""
+    httpd = start_httpd(group(options="python-path=${ROOT}/one:${ROOT}/two"), lambda httpd: make(httpd, "one", "two"))
+    path = about(httpd)["path"]
+    one, two = path.index(str(httpd.root / "one")), path.index(str(httpd.root / "two"))
+    assert one < two < path.index(next(entry for entry in path if entry.endswith("lib-dynload")))
+
+
+def make(httpd, *names):
+    for name in names:
+        httpd.folder(name)
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root chooses users")
+def test_users(start_httpd):
+    """Each group has its own user, group and supplementary groups; nothing of root's is left."""
+    httpd = start_httpd(
+        group("one")
+        + group("two", "user=daemon group=daemon")
+        + group("three", "user=nobody supplementary-groups=daemon,mail")
+    )
+    expected = {"one": (child_user(), child_group()), "two": ("daemon", "daemon"), "three": ("nobody", None)}
+    for name, (user, primary) in expected.items():
+        seen = about(httpd, name)
+        assert seen["uid"] == [pwd.getpwnam(user).pw_uid] * 3
+        assert 0 not in seen["gid"]
+        assert 0 not in seen["groups"]
+        if primary:
+            assert seen["gid"] == [pwd.getpwnam(user).pw_gid] * 3
+        for kind in ("CapPrm", "CapEff", "CapInh", "CapAmb"):
+            assert re.search(rf"{kind}:\s+0+\n", seen["status"]), kind
+
+
+def test_descriptors(start_httpd):
+    """A daemon has its log, its queue, its control socket and its own files, nothing else of the server's."""
+    httpd = start_httpd(group() + group("other"))
+    about(httpd, "other")
+    seen = about(httpd)["descriptors"]
+    files = [target for target in seen.values() if target.startswith("/")]
+    assert set(files) <= {"/dev/null", str(httpd.log.path)}, files
+    mine = {target for target in seen.values() if target.startswith("socket:")}
+    others = {target for target in about(httpd, "other")["descriptors"].values() if target.startswith("socket:")}
+    assert not mine & others
+    listening = Path("/proc/net/tcp").read_text().split("\n")
+    inodes = {f"socket:[{line.split()[9]}]" for line in listening[1:] if line}
+    assert not mine & inodes
+
+
+def test_signals_of_group(start_httpd):
+    """Daemons start with no signal blocked or ignored but SIGPIPE, which Python ignores."""
+    status = about(start_httpd(group()))["status"]
+    ignored = int(re.search(r"SigIgn:\s+(\w+)", status)[1], 16)
+    assert ignored & ~(1 << 12 | 1 << 24) == 0  # SIGPIPE, SIGXFSZ: Python's own doing
+
+
+def others() -> list:
+    return [python for python in pythons.found() if python.version >= pythons.OLDEST and python.readable]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="daemons are Linux only")
+def test_own_python(start_httpd):
+    """Groups with different Pythons, by `python=` and `python-home=`, run under one httpd."""
+    found = others()
+    if len(found) < 2:
+        pytest.skip("needs two Pythons that httpd's children can read")
+    first, second = found[:2]
+
+    def prepare(httpd):
+        subprocess.run([second.path, "-m", "venv", "--without-pip", httpd.root / "venv"], check=True)
+
+    httpd = start_httpd(
+        group("one", f"python={first.path}") + group("two", "python-home=${ROOT}/venv"),
+        prepare,
+    )
+    assert tuple(about(httpd, "one")["version"]) == first.version
+    seen = about(httpd, "two")
+    assert tuple(seen["version"]) == second.version
+    assert seen["prefix"] == str(httpd.root / "venv")
+
+
+def test_static_python(start_httpd):
+    """The Python of the system by its path."""
+    seen = about(start_httpd(group(options=f"python={pythons.DEFAULT}")))
+    assert tuple(seen["version"]) == pythons.ask(pythons.DEFAULT).version
+
+
+TLS = """
+LoadModule ssl_module ${MODULES}/mod_ssl.so
+SSLEngine On
+SSLCertificateFile ${ROOT}/cert.pem
+SSLCertificateKeyFile ${ROOT}/key.pem
+"""
+
+
+def certificate(httpd):
+    files = ["-keyout", httpd.root / "key.pem", "-out", httpd.root / "cert.pem"]
+    kind = ["-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run(["openssl", "req", *kind, *files], check=True, capture_output=True)
+
+
+def occurrences(pid: int, wanted: list[bytes]) -> int:
+    """How often one of these is in the readable memory of a process."""
+    count = 0
+    with Path(f"/proc/{pid}/mem").open("rb", 0) as memory:
+        for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
+            span, access = line.split()[:2]
+            low, high = (int(part, 16) for part in span.split("-"))
+            if "r" not in access or line.endswith(("[vvar]", "[vvar_vclock]", "[vsyscall]")):
+                continue
+            memory.seek(low)
+            try:
+                data = memory.read(high - low)
+            except OSError:
+                continue
+            count += sum(data.count(each) for each in wanted)
+    return count
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root reads other processes' memory")
+def test_memory(start_httpd):
+    """httpd's memory holds the TLS key; the supervisor's and the daemons' hold nothing of it."""
+    httpd = start_httpd(group() + TLS, certificate)
+    run = ["curl", "-sk", "--max-time", "10", f"https://127.0.0.1:{httpd.port}/shop/pid"]
+    daemon = int(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
+    text = subprocess.run(
+        ["openssl", "rsa", "-in", httpd.root / "key.pem", "-noout", "-text"], capture_output=True, text=True, check=True
+    ).stdout
+    digits = re.search(r"prime1:\s+([0-9a-f:\s]+)", text)[1]
+    prime = bytes.fromhex(re.sub(r"[:\s]", "", digits)).lstrip(b"\0")
+    wanted = [prime[:32], prime[::-1][-32:]]  # as in the file, and as openssl computes with it
+    assert occurrences(httpd.process.pid, wanted) > 0
+    assert occurrences(daemon, wanted) == 0
+    for pid in httpd.supervisors():
+        assert occurrences(pid, wanted) == 0
+
+
+# --- the configuration
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ("user=nosuchuser", ["shop", "nosuchuser"]),
+        ("group=nosuchgroup", ["shop", "nosuchgroup"]),
+        ("user=root", ["shop", "root"]),
+        ("home=relative", ["home"]),
+        ("home=/no/such/folder", ["shop", "/no/such/folder"]),
+        ("python=/no/such/python", ["/no/such/python"]),
+        ("python-home=/no/such/venv", ["/no/such/venv"]),
+        ("threads=-1", ["threads"]),
+        ("processes=0", ["processes"]),
+        ("umask=9", ["umask"]),
+        ("colour=red", ["colour"]),
+        ("script-user=root script-group=root", ["script-user", "script-group"]),
+        ("proxy-buffer-size=65536", ["response-buffer-size"]),
+    ],
+)
+def test_refused(new_httpd, options, words):
+    """Configtest fails, with a line that names the fault."""
+    run = new_httpd(group(options=options)).check()
+    assert run.returncode != 0, run.stderr
+    assert "panicked" not in run.stderr
+    for word in words:
+        assert word in run.stderr
+
+
+@pytest.mark.parametrize("options", ["user=nosuchuser", "python=/no/such/python", "home=/no/such/folder"])
+def test_start_refused(new_httpd, options):
+    """Nor does the server start."""
+    httpd = new_httpd(group(options=options))
+    with pytest.raises(AssertionError, match="did not start"):
+        httpd.start()
+    wait_for(lambda: not httpd.pids(), "nothing to be left")
+
+
+def test_defined_twice(new_httpd):
+    """A name stands for one group."""
+    run = new_httpd(group() + "WSGIDaemonProcess shop\n").check()
+    assert run.returncode != 0
+    assert "WSGI0160: WSGIDaemonProcess shop is defined twice" in run.stderr
+
+
+def test_unknown_group(start_httpd):
+    """A request for a group that is not defined gets 500 and a line that says what to do."""
+    httpd = start_httpd("WSGIScriptAlias / ${APPS}/hello.py process-group=nowhere\n")
+    assert httpd.get("/").status == 500
+    httpd.log.expect("WSGI0115: there is no daemon process group nowhere for this server; define it")

@@ -1,0 +1,380 @@
+"""Daemon mode when something goes wrong: what the client gets, what the log says, and that the service comes back."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from contextlib import ExitStack
+
+import pytest
+
+from client import wait_for
+
+pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
+
+BASE = """
+SetEnvIf Request_URI . test.folder=${{ROOT}}/traces
+WSGIDaemonProcess shop {options}
+WSGIScriptAlias /shop ${{APPS}}/daemon.py process-group=shop application-group=%{{GLOBAL}}
+"""
+
+OBITUARY = r"WSGI0710: group 'shop': daemon process {pid} was killed by SIGKILL after .* in progress"
+
+
+def folder(httpd):
+    httpd.folder("traces")
+
+
+@pytest.fixture
+def start(start_httpd):
+    """A server with the group `shop`."""
+    return lambda options="threads=4", more="", **server: start_httpd(
+        BASE.format(options=options) + more, folder, **server
+    )
+
+
+def begun(httpd, name: str, count: int = 1) -> None:
+    wait_for(lambda: len(list((httpd.root / "traces").glob(f"{name}.*"))) >= count, f"{name} {count} times")
+
+
+def send(httpd, target: str, stack: ExitStack):
+    connection = stack.enter_context(httpd.connect())
+    connection.send_head("GET", target)
+    return connection
+
+
+def release(httpd, name: str) -> None:
+    (httpd.root / "traces" / name).touch()
+
+
+# --- a daemon dies
+
+
+@pytest.mark.parametrize("name", ["SIGKILL", "SIGSEGV", "SIGABRT"])
+def test_killed_before_head(start, name):
+    """502 at once, an error with group, pid and signal; the next request is served."""
+    httpd = start()
+    pid = int(httpd.get("/shop/pid").text)
+    begin = time.monotonic()
+    assert httpd.get(f"/shop/kill/{name}").status == 502
+    assert time.monotonic() - begin < 1
+    httpd.log.expect(f"WSGI0710: group 'shop': daemon process {pid} was killed by {name}")
+    httpd.log.expect("WSGI0141: process group shop: the daemon ended before it had answered")
+    httpd.log.allow("Fatal Python error|^$|Current thread|  File|Extension modules|most recent call first")
+    assert int(httpd.get("/shop/pid").text) != pid
+
+
+def test_exits_before_head(start):
+    """The same with an exit code."""
+    httpd = start()
+    assert httpd.get("/shop/leave/7").status == 502
+    httpd.log.expect("WSGI0710: group 'shop': daemon process [0-9]+ ended by itself with exit code 7")
+    httpd.log.expect("WSGI0141")
+    assert httpd.get("/shop/pid").status == 200
+
+
+@pytest.mark.parametrize(("how", "version"), [("chunked", "1.1"), ("length", "1.1"), ("chunked", "1.0")])
+def test_killed_in_reply(start, how, version):
+    """The connection is aborted, never ended cleanly."""
+    httpd = start()
+    with httpd.connect(timeout=5) as connection:
+        connection.send(f"GET /shop/kill_late/{how} HTTP/{version}\r\nHost: localhost\r\n\r\n")
+        reply = connection.reply()
+    assert reply.status == 200
+    assert reply.end == "reset" if version == "1.0" else reply.end in ("truncated", "reset")
+    httpd.log.expect("WSGI0710: group 'shop': daemon process .* was killed by SIGKILL")
+    httpd.log.expect("WSGI0143: process group shop: the reply is cut short")
+    assert httpd.get("/shop/pid").status == 200
+
+
+@pytest.mark.mpms("event", "worker")
+@pytest.mark.parametrize("how", ["chunked", "length"])
+def test_killed_in_reply_http2(start, how):
+    """Over HTTP/2 the stream is reset; the connection goes on."""
+    httpd = start(more="LoadModule http2_module ${MODULES}/mod_http2.so\nProtocols h2c http/1.1\n")
+    base = ["curl", "-sS", "--max-time", "10", "--http2-prior-knowledge"]
+    url = f"http://127.0.0.1:{httpd.port}/shop"
+    run = subprocess.run([*base, f"{url}/kill_late/{how}"], capture_output=True, text=True)
+    assert run.returncode in (16, 18, 55, 56, 92), run
+    httpd.log.expect("WSGI0710")
+    httpd.log.expect("WSGI0143")
+    assert subprocess.run([*base, f"{url}/pid"], capture_output=True, text=True).returncode == 0
+
+
+def test_killed_while_others_wait(start):
+    """Who waits in the queue is served by the next process."""
+    httpd = start("threads=2", threads=16)
+    with ExitStack() as stack:
+        running = [send(httpd, "/shop/wait/never", stack) for _ in range(2)]
+        begun(httpd, "begun-never", 2)
+        waiting = [send(httpd, "/shop/ran/after", stack) for _ in range(10)]
+        (pid,) = httpd.daemons()
+        os.kill(pid, signal.SIGKILL)
+        assert [connection.reply().status for connection in running] == [502, 502]
+        assert [connection.reply().status for connection in waiting] == [200] * 10
+    assert len(list((httpd.root / "traces").glob("ran-after.*"))) == 10
+    httpd.log.expect(OBITUARY.format(pid=pid))
+    httpd.log.expect("WSGI0141", 2)
+
+
+def test_kills_under_load(start):
+    """Kills under load cost the requests that run, no others: each request is answered at once, most by 200."""
+    httpd = start("processes=2 threads=2", threads=16)
+    end = time.monotonic() + 4
+    statuses: list = []
+
+    def ask():
+        while time.monotonic() < end:
+            statuses.append(httpd.get("/shop/pid").status)
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    kills = 0
+    while time.monotonic() < end - 1:
+        pids = wait_for(httpd.daemons, "a daemon")
+        os.kill(pids[0], signal.SIGKILL)
+        kills += 1
+        before = len(statuses)
+        wait_for(lambda before=before: len(statuses) > before + 50, "requests")
+    for thread in threads:
+        thread.join()
+    assert kills >= 2
+    assert set(statuses) <= {200, 502, 503}
+    assert len([status for status in statuses if status != 200]) <= kills * 4, kills
+    httpd.log.allow("WSGI0710|WSGI0141|WSGI0142|WSGI0713|WSGI0715")
+
+
+# --- no daemon is free
+
+
+def test_queue_timeout(start):
+    """Who waits too long gets 503 with Retry-After, and is certainly not run."""
+    httpd = start("threads=1 queue-timeout=1")
+    with ExitStack() as stack:
+        first = send(httpd, "/shop/wait/go", stack)
+        begun(httpd, "begun-go")
+        begin = time.monotonic()
+        others = [send(httpd, "/shop/ran/late", stack) for _ in range(3)]
+        replies = [connection.reply() for connection in others]
+        assert time.monotonic() - begin < 3
+        assert [reply.status for reply in replies] == [503] * 3
+        assert all(int(reply.header("Retry-After")) > 0 for reply in replies)
+        release(httpd, "go")
+        assert first.reply().status == 200
+    assert httpd.get("/shop/pid").status == 200
+    assert not list((httpd.root / "traces").glob("ran-late.*"))
+    httpd.log.expect("WSGI0142: process group shop did not take the request: no daemon was free within queue-timeout")
+
+
+def test_client_leaves_queue(start):
+    """A request whose client leaves while it waits is not run."""
+    httpd = start("threads=1")
+    with ExitStack() as stack:
+        first = send(httpd, "/shop/wait/go", stack)
+        begun(httpd, "begun-go")
+        for _ in range(3):
+            send(httpd, "/shop/ran/gone", stack).abort()
+        with httpd.connect() as last:
+            last.send_head("GET", "/shop/pid")
+            time.sleep(0.3)  # for httpd to see that the others have left
+            release(httpd, "go")
+            assert first.reply().status == 200
+            assert last.reply().status == 200
+    assert not list((httpd.root / "traces").glob("ran-gone.*"))
+
+
+@pytest.mark.parametrize("text", ["import no_such_module\n", "import os\nos._exit(3)\n", "import os\nos.abort()\n"])
+def test_preload_fails(start_httpd, text):
+    """An application that cannot be preloaded: after two tries 503 with Retry-After at once, and no fork storm."""
+
+    def prepare(httpd):
+        folder(httpd)
+        httpd.write("broken.wsgi", text)
+
+    httpd = start_httpd(
+        BASE.format(options="threads=4")
+        + """
+        WSGIDaemonProcess broken
+        WSGIScriptAlias /broken ${ROOT}/broken.wsgi process-group=broken application-group=%{GLOBAL}
+        """,
+        prepare,
+    )
+    wait_for(lambda: httpd.get("/broken").status == 503, "the group to fail")
+    begin = time.monotonic()
+    reply = httpd.get("/broken")
+    assert reply.status == 503
+    assert int(reply.header("Retry-After")) >= 1
+    assert time.monotonic() - begin < 0.5
+    httpd.log.expect("WSGI0713: group 'broken': 2 starts in a row have failed.*Next try in")
+    starts = len(httpd.log.find("WSGI0701: group 'broken'"))
+    time.sleep(2)
+    assert len(httpd.log.find("WSGI0701: group 'broken'")) <= starts + 4
+    assert httpd.get("/shop/pid").status == 200
+    httpd.write("broken.wsgi", "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n")
+    wait_for(lambda: httpd.get("/broken").body == b"mended", "the group to recover", 40)
+    httpd.log.allow(".")
+
+
+# --- supervisor and httpd die
+
+
+def test_supervisor_killed(start):
+    """Running requests finish, waiting ones wait, the service is back within two seconds."""
+    httpd = start("threads=1", threads=16)
+    with ExitStack() as stack:
+        first = send(httpd, "/shop/wait/go", stack)
+        begun(httpd, "begun-go")
+        waiting = [send(httpd, "/shop/pid", stack) for _ in range(3)]
+        (supervisor,) = httpd.supervisors()
+        os.kill(supervisor, signal.SIGKILL)
+        begin = time.monotonic()
+        assert [connection.reply().status for connection in waiting] == [200] * 3
+        assert time.monotonic() - begin < 3
+        release(httpd, "go")
+        assert first.reply().status == 200
+    httpd.log.expect(f"WSGI0156: the supervisor of the daemons .wsgid, process {supervisor}. has ended")
+    httpd.log.allow("WSGI0504")
+    (new,) = httpd.supervisors()
+    assert new != supervisor
+
+
+@pytest.mark.parametrize("busy", [False, True])
+def test_parent_killed(start, busy):
+    """When httpd's parent is killed nothing is left behind once its children have ended."""
+    httpd = start()
+    assert httpd.get("/shop/pid").status == 200
+    with ExitStack() as stack:
+        if busy:
+            connection = send(httpd, "/shop/wait/go", stack)
+            begun(httpd, "begun-go")
+        children = httpd.children()
+        httpd.process.kill()
+        httpd.process.wait(5)
+        if busy:
+            release(httpd, "go")
+            assert connection.reply().status == 200
+        for pid in children:  # httpd's own children live on without a parent, until somebody ends them
+            os.kill(pid, signal.SIGTERM)
+        wait_for(lambda: not httpd.pids(), "all processes to end", 15)
+    httpd.process = None
+    httpd.log.allow(".")
+
+
+def test_child_crashes(start):
+    """A crash of an httpd child costs its own requests, no daemon."""
+    httpd = start()
+    pid = httpd.get("/shop/pid").text
+    with ExitStack() as stack:
+        connection = send(httpd, "/shop/wait/go", stack)
+        begun(httpd, "begun-go")
+        for child in httpd.children():
+            os.kill(child, signal.SIGKILL)
+        with pytest.raises((OSError, EOFError)):
+            connection.reply()
+    release(httpd, "go")
+
+    def asked():
+        try:
+            return httpd.get("/shop/pid").text
+        except (OSError, EOFError):
+            return None
+
+    assert wait_for(asked, "a new child") == pid
+    httpd.log.expect("AH00052")
+
+
+# --- stop
+
+
+@pytest.mark.parametrize("what", ["idle", "wait/never", "stuck", "spinning", "holding"])
+def test_stop(start, what):
+    """A stop leaves nothing running for longer than shutdown-timeout and a second."""
+    httpd = start("processes=2 threads=2 shutdown-timeout=2")
+    assert httpd.get("/shop/pid").status == 200
+    with ExitStack() as stack:
+        if what != "idle":
+            for _ in range(2):
+                send(httpd, f"/shop/{what}", stack)
+            begun(httpd, "begun-" + what.rpartition("/")[2])
+        pids = httpd.pids()
+        begin = time.monotonic()
+        assert httpd.stop() == 0
+        took = time.monotonic() - begin
+    assert took < (1.5 if what == "idle" else 3.5), took
+    assert not [pid for pid in pids if os.path.exists(f"/proc/{pid}")]  # noqa: PTH110
+    httpd.log.allow("WSGI0505|WSGI0302|WSGI0303|WSGI0716|AH00045|WSGI0141|WSGI05|Thread|  File|Stack|stack")
+
+
+# --- bodies, forks, junk
+
+
+def test_slow_uploads(start):
+    """Clients that send slowly hold no daemon thread."""
+    httpd = start("threads=1", threads=48)
+    with ExitStack() as stack:
+        slow = []
+        for _ in range(30):
+            connection = stack.enter_context(httpd.connect())
+            connection.send_head("POST", "/shop/length", {"Content-Length": "300"})
+            connection.send(b"x" * 100)
+            slow.append(connection)
+        for _ in range(5):
+            begin = time.monotonic()
+            assert httpd.get("/shop/pid").status == 200
+            assert time.monotonic() - begin < 1
+        for connection in slow:
+            connection.send(b"x" * 200)
+        assert [connection.reply().body for connection in slow] == [b"300"] * 30
+
+
+@pytest.mark.parametrize("size", [0, 1, 40_000, 1_000_000, 5_000_000])
+def test_body_sizes(start, size):
+    """Bodies arrive whole, whichever way they take; many at a time."""
+    httpd = start("threads=4", threads=8)
+    results: list = []
+
+    def ask():
+        results.append(httpd.request("POST", "/shop/length", body=bytes(size)).body)
+
+    threads = [threading.Thread(target=ask) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [str(size).encode()] * 6
+
+
+@pytest.mark.parametrize("how", ["returns", "raises", "yields"])
+def test_fork(start, how):
+    """A child that comes back into the server sends nothing and ends; the parent's answer is whole."""
+    httpd = start()
+    reply = httpd.get(f"/shop/fork/{how}")
+    assert (reply.status, reply.body, reply.end) == (200, b"one two", "complete")
+    httpd.log.expect("WSGI0521: a process that the application forked came back into the server and is ended")
+    httpd.log.allow(r"\[script|Traceback|^  |RuntimeError: in the child|exception")
+    assert httpd.get("/shop/pid").status == 200
+    wait_for(lambda: not [pid for pid in httpd.pids() if re.search(r"State:\s+Z", status(pid))], "the child's end")
+
+
+def status(pid: int) -> str:
+    try:
+        with open(f"/proc/{pid}/status") as file:  # noqa: PTH123
+            return file.read()
+    except OSError:
+        return ""
+
+
+@pytest.mark.parametrize("how", ["zeros", "ones", "text"])
+def test_junk(start, how):
+    """A daemon that writes junk where replies are due: 502, an error, httpd unharmed."""
+    httpd = start("threads=1")
+    children = httpd.children()
+    for _ in range(3):
+        assert httpd.get(f"/shop/junk/{how}").status == 502
+    httpd.log.expect("WSGI0141: process group shop: the daemon broke the protocol", 3)
+    httpd.log.allow("WSGI0720|WSGI0710|WSGI0520|WSGI05")
+    assert wait_for(lambda: httpd.get("/shop/pid").status == 200, "service")
+    assert httpd.children() == children
