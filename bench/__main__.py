@@ -12,27 +12,33 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from bench import instructions, load, report
-from bench.contender import DIST, PEERS, PYTHON, SCRATCH, Contender, MissingError, ours, peer_version
+from bench.contender import DIST, IN_HTTPD, Contender, ours
+from bench.environment import PYTHON, SCRATCH, MissingError, version
+from bench.gateway import GATEWAYS
 from bench.server import Server, ServerError, httpd_binary, memory
 from bench.workload import HELLO, WORKLOADS, Connection, ReplyError, Workload
 
+PEERS = [*IN_HTTPD, *GATEWAYS]
+PACKAGES = ("mod_wsgi", "gunicorn", "uwsgi", "granian", "flask", "django")
+QUICK = ("ours", "peer", "ours-daemon", "peer-daemon", "uwsgi")
+
 
 def arguments() -> argparse.Namespace:
-    names, loads = ["ours", *(one.name for one in PEERS)], [one.name for one in WORKLOADS]
+    names, loads = [one.name for one in [*ours(DIST), *PEERS]], [one.name for one in WORKLOADS]
     parser = argparse.ArgumentParser(
         prog="script/bench",
-        description="CPU time per request of ours beside mod_wsgi, a C handler and a static file on the same httpd.",
+        description="CPU time per request of ours beside mod_wsgi, other WSGI servers, a C handler and a static file.",
     )
     parser.add_argument(
         "--quick",
         action="store_true",
-        help="3 rounds, one client for hello only, the C handler in one form; under two minutes",
+        help=f"3 rounds of the main workloads and of {', '.join(QUICK)}; under two minutes",
     )
     parser.add_argument("--only", metavar="NAMES", help=f"contenders, separated by commas: {', '.join(names)}")
     parser.add_argument("--dist", type=Path, default=DIST, help="folder with another build of ours than target/dist")
     parser.add_argument("--before", type=Path, metavar="DIST", help="a further build of ours, measured beside it")
     parser.add_argument("--workload", metavar="NAMES", help=f"workloads: {', '.join(loads)}")
-    parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s")
+    parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s; all but the first for hello only")
     parser.add_argument("--rounds", type=int, help="rounds, each with all contenders in turn; default 5")
     parser.add_argument("--seconds", type=int, default=1, help="length of one measurement, default %(default)s")
     parser.add_argument("--tries", type=int, help="measurements until the machine is quiet; default 3, 1 if quick")
@@ -41,15 +47,16 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--syscalls", action="store_true", help="count system calls per request instead")
     parser.add_argument("--json", type=Path, help="where to write all figures; default in target/bench")
     options = parser.parse_args()
-    builds = [ours(options.dist.resolve())]
+    builds = ours(options.dist.resolve())
     if options.before:
-        builds.append(ours(options.before.resolve(), "before"))
-    options.contenders = _named(parser, [*builds, *PEERS], options.only)
-    if options.quick and not options.only:
-        options.contenders = [one for one in options.contenders if one.name != "flushing"]
+        builds += ours(options.before.resolve(), "before")
+    only = options.only or (",".join(QUICK) if options.quick else None)
+    options.contenders = _named(parser, [*builds, *PEERS], only)
     # Counting takes its time under valgrind: hello is what has a number to reach.
     counting = options.instructions or options.syscalls
     options.workloads = _named(parser, WORKLOADS, options.workload or ("hello" if counting else None))
+    if options.quick and not options.workload:
+        options.workloads = [one for one in options.workloads if one.quick]
     try:
         options.clients = [int(part) for part in options.clients.split(",")]
     except ValueError:
@@ -77,7 +84,7 @@ def machine() -> dict[str, str | int]:
     return {
         "httpd": output(httpd_binary(), "-v").removeprefix("Server version: "),
         "python": output(PYTHON, "--version"),
-        "mod_wsgi": peer_version(),
+        **{name: version(name) or "none" for name in PACKAGES},
         "kernel": platform.release(),
         "cpus": os.cpu_count() or 0,
     }
@@ -105,21 +112,34 @@ def measure_memory(results: report.Results, folder: Path, contender: Contender, 
         try:
             check(server, [HELLO])
             load.run(server, HELLO, clients=16, seconds=1)
-            child = memory(server.child())
-            child["parent"] = memory(server.pid)["pss"]
-            results.memory.setdefault(contender.name, []).append(child)
+            each = [memory(pid) for pid in server.processes()]
+            total = {"number": len(each)} | {name: sum(one[name] for one in each) for name in each[0]}
+            total["largest"] = max(one["pss"] for one in each)
+            results.memory.setdefault(contender.name, []).append(total)
         finally:
             server.stop()
 
 
+def available(options: argparse.Namespace) -> list[Contender]:
+    """Those that are wanted, less the servers that do not install here, unless they were named."""
+    found = []
+    for contender in options.contenders:
+        try:
+            contender.module()
+        except MissingError as error:
+            if options.only or contender not in GATEWAYS:
+                raise
+            print(f"without {contender.title}: {error}", file=sys.stderr)
+        else:
+            found.append(contender)
+    return found
+
+
 def measure_cpu(results: report.Results, folder: Path, options: argparse.Namespace) -> list[tuple[Workload, int]]:
     servers = [Server(folder, contender, options.workloads) for contender in options.contenders]
-    cells = [
-        (workload, clients)
-        for clients in options.clients
-        for workload in options.workloads
-        if not options.quick or clients == options.clients[0] or workload is HELLO
-    ]
+    first, *more = options.clients
+    cells = [(workload, workload.clients or first) for workload in options.workloads]
+    cells += [(workload, clients) for clients in more for workload in options.workloads if workload is HELLO]
     try:
         for server in servers:
             server.start()
@@ -146,6 +166,7 @@ def compare(folder: Path, options: argparse.Namespace) -> dict:
     for contender in options.contenders:
         measure_memory(results, folder, contender, 1 if options.quick else 3)
     print(report.cpu_table(results, cells, options.contenders), end="\n\n")
+    print(report.ratio_table(results, cells, options.contenders), end="\n\n")
     print(report.side_table(results, cells, options.contenders), end="\n\n")
     print(report.memory_table(results, options.contenders), end="\n\n")
     print(f"other work took {results.others():.0%} of the processors' time (median)")
@@ -168,16 +189,20 @@ def count(folder: Path, options: argparse.Namespace) -> dict:
             where = folder / f"{workload.name}"
             row = [contender.title]
             if options.instructions:
-                total = instructions.instructions(where, contender, workload, SCRATCH)
-                counted["instructions"].setdefault(workload.name, {})[contender.name] = total
-                row.append(f"{total:,.0f}")
+                parts = instructions.instructions(where, contender, workload, SCRATCH)
+                counted["instructions"].setdefault(workload.name, {})[contender.name] = parts
+                row += [f"{sum(parts.values()):,.0f}", " + ".join(f"{part:,.0f}" for part in parts.values())]
             if options.syscalls:
                 calls = instructions.system_calls(where / "strace", contender, workload)
                 counted["syscalls"].setdefault(workload.name, {})[contender.name] = calls
-                row += [f"{sum(calls.values()):.1f}", " ".join(f"{name} {times:.2g}" for name, times in calls.items())]
+                sums = [sum(names.values()) for names in calls.values()]
+                each = (" ".join(f"{name} {times:.2g}" for name, times in names.items()) for names in calls.values())
+                row += [f"{sum(sums):.1f}", " + ".join(f"{one:.1f}" for one in sums), " / ".join(each)]
             rows.append(row)
-        head = [f"per request, {workload.title}"] + ["user instructions"] * options.instructions
-        head += ["system calls", "which"] if options.syscalls else []
+            print(" ".join(row), file=sys.stderr, flush=True)
+        head = [f"per request, {workload.title}"]
+        head += ["user instructions", "httpd + application"] * options.instructions
+        head += ["system calls", "httpd + application", "which"] if options.syscalls else []
         print(report.table(head, rows), end="\n\n")
     return counted
 
@@ -191,6 +216,7 @@ def main() -> int:
         folder = Path(scratch)
         folder.chmod(0o755)
         try:
+            options.contenders = available(options)
             figures = count(folder, options) if counting else compare(folder, options)
         except (MissingError, ServerError, ReplyError) as error:
             print(f"script/bench: {error}", file=sys.stderr)

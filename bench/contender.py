@@ -1,21 +1,16 @@
-"""The contenders: what each one needs, and what it adds to the common httpd configuration."""
+"""The contenders that live in httpd: what each one needs, and what it adds to the common configuration."""
 
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.environment import ROOT, SCRATCH, VENV, MissingError, install
 from bench.workload import Workload
 
-ROOT = Path(__file__).resolve().parent.parent
-SCRATCH = ROOT / "target" / "bench"
-PYTHON = "/usr/bin/python3"
 DIST = ROOT / "target" / "dist"
-PEER = SCRATCH / "peer"
-
-
-class MissingError(Exception):
-    """A file that a contender needs is not there."""
+THREADS = 64
+"""Threads that serve, of httpd and of an application's processes together: as many as the most clients."""
 
 
 @dataclass(frozen=True)
@@ -27,12 +22,15 @@ class Contender:
     module: Callable[[], str]
     """The lines that load it."""
     serve: Callable[[Workload, Path], str]
+    python: str = ""
+    """Lines that name the Python of its processes: `{python}`, for daemons `{daemon}`."""
     folder: str = ""
     """A directive for the folder of the files."""
-    static: bool = False
-
-    def answers(self, workload: Workload) -> bool:
-        return workload.static or not self.static
+    answers: Callable[[Workload], bool] = lambda workload: True
+    backend: Callable[[Path], list[str]] | None = None
+    """The command of the server behind httpd, if there is one; it gets the server's folder."""
+    separate: bool = False
+    """Whether the application runs in a process of its own."""
 
 
 def apxs(name: str) -> str:
@@ -40,37 +38,44 @@ def apxs(name: str) -> str:
     return subprocess.run(["apxs", "-q", name], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def ours(dist: Path, name: str = "ours") -> Contender:
-    """What `script/build` left in that folder."""
+def ours(dist: Path, name: str = "ours") -> list[Contender]:
+    """What `script/build` left in that folder, embedded and as daemons."""
 
     def module() -> str:
+        install("flask", "django")
         for file in (dist / "mod_wsgi.so", dist / "mod_wsgi" / "wsgi_host.abi3.so"):
             if not file.exists():
                 raise MissingError(f"{file} is missing: run script/build first, or leave ours out with --only")
-        return f'LoadModule wsgi_module "{dist}/mod_wsgi.so"\nWSGIPython {PYTHON}\nWSGIApplicationGroup %{{GLOBAL}}\n'
+        return f'LoadModule wsgi_module "{dist}/mod_wsgi.so"\nWSGIApplicationGroup %{{GLOBAL}}\n'
 
-    return Contender(name, name, module, _wsgi_alias)
+    return _modes(name, name, module, 'WSGIPython "{python}"\n', "python={daemon}")
 
 
 def _peer() -> str:
     """mod_wsgi from PyPI, the newest when the scratch environment was made (delete the folder to make it anew)."""
-    pip = PEER / "bin" / "pip"
-    if not list(PEER.glob("lib/*/site-packages/mod_wsgi/server/mod_wsgi-*.so")):
-        print("building mod_wsgi from PyPI", flush=True)
-        subprocess.run([PYTHON, "-m", "venv", "--clear", PEER], check=True)
-        subprocess.run([pip, "install", "--quiet", "wheel"], check=True)
-        subprocess.run([pip, "install", "--quiet", "--no-binary", "mod_wsgi", "mod_wsgi"], check=True)
-    module = next(PEER.glob("lib/*/site-packages/mod_wsgi/server/mod_wsgi-*.so"))
-    return f'LoadModule wsgi_module "{module}"\nWSGIApplicationGroup %{{GLOBAL}}\n'
+    install("mod_wsgi", "flask", "django")
+    module = next(VENV.glob("lib/*/site-packages/mod_wsgi/server/mod_wsgi-*.so"))
+    return f'LoadModule wsgi_module "{module}"\nWSGIPythonHome "{VENV}"\nWSGIApplicationGroup %{{GLOBAL}}\n'
 
 
-def peer_version() -> str:
-    folder = next(PEER.glob("lib/*/site-packages/mod_wsgi-*.*-info"), None)
-    return folder.name.split("-")[1] if folder else "none"
+def _modes(name: str, title: str, module: Callable[[], str], python: str, option: str) -> list[Contender]:
+    """A module for WSGI, embedded, with one daemon process and with two."""
+    found = [Contender(name, title, module, _wsgi_alias, python=python)]
+    for processes in (1, 2):
+        mark = "daemon" if processes == 1 else f"daemon-{processes}"
+        line = f"WSGIDaemonProcess bench processes={processes} threads={THREADS // processes} {option}\n"
+        daemon = python + line + "WSGIProcessGroup bench\n"
+        found.append(Contender(f"{name}-{mark}", f"{title} {mark}", module, _wsgi_alias, python=daemon, separate=True))
+    return found
 
 
 def c_module(name: str) -> str:
     """Compiles `bench/NAME.c` if it is newer than its module; the line that loads it."""
+    return f'LoadModule {name}_module "{c_library(name)}"\n'
+
+
+def c_library(name: str) -> Path:
+    """Compiles `bench/NAME.c` if it is newer than its module."""
     source, folder = ROOT / "bench" / f"{name}.c", SCRATCH / name
     module = folder / ".libs" / f"{name}.so"
     if not module.exists() or module.stat().st_mtime < source.stat().st_mtime:
@@ -80,7 +85,7 @@ def c_module(name: str) -> str:
         build = subprocess.run(["apxs", "-c", "-Wc,-O2", source.name], cwd=folder, capture_output=True, text=True)
         if build.returncode:
             raise MissingError(f"{source.name} does not compile:\n{build.stdout}{build.stderr}")
-    return f'LoadModule {name}_module "{module}"\n'
+    return module
 
 
 def _handler() -> str:
@@ -103,9 +108,16 @@ def _file(workload: Workload, script: Path) -> str:
     return f'Alias {workload.path} "{file}"\n'
 
 
-PEERS = [
-    Contender("peer", "mod_wsgi", _peer, _wsgi_alias),
-    Contender("handler", "C handler", _handler, _alias, "SetHandler bench"),
-    Contender("flushing", "C handler, flushing", _handler, _alias, "SetHandler bench-flush"),
-    Contender("static", "static file", str, _file, "ForceType text/plain", static=True),
+IN_HTTPD = [
+    *_modes("peer", "mod_wsgi", _peer, "WSGISocketPrefix wsgi\n", f'python-home="{VENV}"'),
+    Contender("handler", "C handler", _handler, _alias, folder="SetHandler bench", answers=lambda one: one.in_c),
+    Contender(
+        "flushing",
+        "C handler, flushing",
+        _handler,
+        _alias,
+        folder="SetHandler bench-flush",
+        answers=lambda one: one.in_c,
+    ),
+    Contender("static", "static file", str, _file, folder="ForceType text/plain", answers=lambda one: one.static),
 ]

@@ -66,7 +66,7 @@ static int handle(request_rec *r)
     const char *name, *data = block;
     apr_bucket_brigade *brigade;
     apr_size_t len;
-    int flush;
+    int flush, blocks = 0;
 
     if (!r->handler || strncmp(r->handler, "bench", 5))
         return DECLINED;
@@ -76,11 +76,16 @@ static int handle(request_rec *r)
     brigade = apr_brigade_create(r->pool, r->connection->bucket_alloc);
     ap_set_content_type(r, "text/plain");
 
-    if (!strncmp(name, "generator", 9)) {
-        for (int i = 1; i < 100; i++)
-            if (!pass(r, brigade, block, KB, 1, 0))
+    len = 0;
+    if (!strncmp(name, "generator", 9))
+        blocks = 100, len = KB;
+    else if (!strncmp(name, "many", 4))
+        blocks = 1000, len = 100;
+    if (blocks) {
+        while (--blocks)
+            if (!pass(r, brigade, block, len, 1, 0))
                 return AP_FILTER_ERROR;
-        return pass(r, brigade, block, KB, 1, 1) ? OK : AP_FILTER_ERROR;
+        return pass(r, brigade, block, len, 1, 1) ? OK : AP_FILTER_ERROR;
     }
 
     if (!strncmp(name, "10k", 3)) {

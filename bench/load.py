@@ -44,7 +44,7 @@ def run(server: Server, workload: Workload, clients: int, seconds: int, pause: i
     before = server.processes()
     cpu = CpuTime(before)
     begin, busy, own, start = cpu.seconds(), busy_seconds(), children_seconds(), time.monotonic()
-    url = f"http://127.0.0.1:{server.port}{workload.path}"
+    url = f"http://127.0.0.1:{server.port}{workload.path}{workload.tail}"
     wrk = subprocess.run(
         ["wrk", "-t1", f"-c{clients}", f"-d{seconds}s", "--timeout", "30s", "-s", SCRIPT, url],
         env=os.environ | {"BENCH_BODY": str(workload.body), "BENCH_PAUSE": str(pause)},

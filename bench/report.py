@@ -57,24 +57,31 @@ def number(value: float | None, form: str) -> str:
     return "-" if value is None else format(value, form)
 
 
+RATIOS = [
+    *(("ours", other) for other in ("before", "peer", "handler", "flushing")),
+    *(("ours-daemon", other) for other in ("before-daemon", "peer-daemon", "uwsgi", "granian", "gunicorn")),
+    ("ours-daemon-2", "peer-daemon-2"),
+]
+
+
 def cpu_table(results: Results, cells: list[tuple[Workload, int]], contenders: list[Contender]) -> str:
-    names = [contender.name for contender in contenders]
-    pairs = [
-        (one, other)
-        for one in ("ours",)
-        for other in ("before", "peer", "handler", "flushing")
-        if {one, other} <= {*names}
-    ]
-    titles = {contender.name: contender.title for contender in contenders}
-    head = ["CPU µs per request", "clients", *(titles[name] for name in names)]
-    head += [f"{titles[one]} / {titles[other]}" for one, other in pairs]
     rows = []
     for workload, clients in cells:
         row = [workload.title, str(clients)]
-        row += [number(results.middle(workload, clients, name, "cpu_us"), ".1f") for name in names]
+        row += [number(results.middle(workload, clients, one.name, "cpu_us"), ".1f") for one in contenders]
+        rows.append(row)
+    return table(["CPU µs per request", "clients", *(one.title for one in contenders)], rows)
+
+
+def ratio_table(results: Results, cells: list[tuple[Workload, int]], contenders: list[Contender]) -> str:
+    titles = {contender.name: contender.title for contender in contenders}
+    pairs = [pair for pair in RATIOS if {*pair} <= {*titles}]
+    rows = []
+    for workload, clients in cells:
+        row = [workload.title, str(clients)]
         row += [number(results.ratio(workload, clients, one, other), ".2f") for one, other in pairs]
         rows.append(row)
-    return table(head, rows)
+    return table(["CPU", "clients", *(f"{titles[one]} / {titles[other]}" for one, other in pairs)], rows)
 
 
 def side_table(results: Results, cells: list[tuple[Workload, int]], contenders: list[Contender]) -> str:
@@ -96,4 +103,4 @@ def memory_table(results: Results, contenders: list[Contender]) -> str:
     for contender in contenders:
         samples = results.memory[contender.name]
         rows.append([contender.title] + [f"{median(s[name] for s in samples):.0f}" for name in samples[0]])
-    return table(["KB", "child PSS", "child private", "child RSS", "parent PSS"], rows)
+    return table(["all processes, KB", "number", "PSS", "private", "RSS", "largest PSS"], rows)

@@ -7,14 +7,18 @@ import signal
 import socket
 import subprocess
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from bench.contender import Contender, apxs
-from bench.workload import Workload
+from bench.contender import THREADS, Contender, apxs
+from bench.environment import VENV
+from bench.workload import BLOCK, Workload
 
 START_SECONDS = 20
-THREADS = 25
+SPARE = 32
+"""More threads than clients: an httpd whose threads are all busy closes connections that are kept alive."""
+SOCKET = "backend.sock"
 
 CONFIG = """\
 ServerRoot "{root}"
@@ -79,14 +83,17 @@ class Server:
         self._process: subprocess.Popen | None = None
         apps = self.folder / "apps"
         shutil.copytree(Path(__file__).parent / "apps", apps)
-        lines = [contender.module(), extra]
+        (apps / "file.bin").write_bytes(b"x" * BLOCK * BLOCK)
+        lines = [contender.module(), "{python}", extra]
         lines += [contender.serve(one, apps / f"{one.name}.wsgi") for one in workloads if contender.answers(one)]
-        self._own = "".join(lines)
+        self._own = lines
+        self._backend: subprocess.Popen | None = None
         # The child may be another user: it reads the scripts and writes what its tools (valgrind) leave behind.
         self.folder.chmod(0o777)
 
-    def start(self, wrapper: list[str] | None = None, single: bool = False) -> None:
-        """Starts httpd, behind `wrapper` if given; `single` is one process that serves by itself (`-X`)."""
+    def start(self, tool: Callable[[str], list[str]] | None = None) -> None:
+        """Starts httpd and what stands behind it; `tool` gives the command of a tool to run a part of it under, whose
+        name ("httpd" or "python") it gets."""
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
@@ -97,57 +104,87 @@ class Server:
             modules=apxs("LIBEXECDIR"),
             apps=self.folder / "apps",
             directive=self.contender.folder,
-            threads=THREADS,
+            threads=THREADS + SPARE,
             user="User www-data\nGroup www-data" if os.geteuid() == 0 else "",
         )
-        config.write_text(common + self._own)
-        command = [httpd_binary(), "-f", str(config), "-X" if single else "-DFOREGROUND"]
+        python = f"{VENV}/bin/python"
+        lines = self.contender.python.format(python=python, daemon=self._wrapped(tool, python))
+        config.write_text(common + "".join(lines if line == "{python}" else line for line in self._own))
+        wrap = tool or (lambda part: [])
+        if self.contender.backend:
+            user = {"user": "www-data", "group": "www-data", "extra_groups": []} if os.geteuid() == 0 else {}
+            self._backend = self._spawn(wrap("python") + self.contender.backend(self.folder), **user)
+        # A child of httpd's that only forks stays under its tool, and so do the daemons of mod_wsgi.
+        self._process = self._spawn([*wrap("httpd"), httpd_binary(), "-f", str(config), "-DFOREGROUND"])
+        self._wait(START_SECONDS * (10 if tool else 1))
+
+    def _wrapped(self, tool: Callable[[str], list[str]] | None, python: str) -> str:
+        """A program that runs Python under the tool."""
+        if tool is None:
+            return python
+        # It looks like a virtual environment, and says of itself that it is Python: whoever asks for the version, and
+        # waits for a few seconds only, is not kept waiting by the tool.
+        environment = self.folder / "env"
+        (environment / "bin").mkdir(parents=True, exist_ok=True)
+        shutil.copy(VENV / "pyvenv.cfg", environment)
+        (environment / "lib").symlink_to(VENV / "lib")
+        script, real = environment / "bin" / "python", environment / "bin" / "real"
+        real.symlink_to(Path(python).resolve())
+        script.write_text(
+            f'#!/bin/bash\ncase "$*" in *wsgi_host*) exec {" ".join(tool("python"))} {real} "$@" ;; esac\n'
+            f'exec -a {script} {real} "$@"\n'
+        )
+        script.chmod(0o755)
+        return str(script)
+
+    def _spawn(self, command: list[str], **user) -> subprocess.Popen:
         # No site of the caller's may leak into Python, and the same hash seed gives the same instruction counts.
         environment = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8", "PYTHONHASHSEED": "0"}
+        environment |= {"HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1"}
         with (self.folder / "output").open("ab") as output:
-            self._process = subprocess.Popen(
-                (wrapper or []) + command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            return subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **user
             )
-        self._wait(START_SECONDS * (10 if wrapper else 1))
+
+    def _running(self) -> list[subprocess.Popen]:
+        return [process for process in (self._process, self._backend) if process is not None]
 
     def _wait(self, seconds: float) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            if self._process.poll() is not None:
+            if any(process.poll() is not None for process in self._running()):
                 break
             try:
                 socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+                if self._backend:
+                    with socket.socket(socket.AF_UNIX) as probe:
+                        probe.connect(str(self.folder / SOCKET))
                 return
             except OSError:
-                time.sleep(0.05)
+                pass
+            time.sleep(0.05)
         self.stop()
-        raise ServerError(f"httpd with {self.contender.title} did not come up:\n{self.log()}")
+        raise ServerError(f"{self.contender.title} did not come up:\n{self.log()}")
 
     def stop(self) -> None:
-        if self._process is None:
-            return
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-            try:
-                self._process.wait(timeout=60)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        self._process = None
+        for process in self._running():
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(timeout=60)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+        self._process = self._backend = None
 
     def log(self) -> str:
         """The end of what httpd wrote."""
         files = [self.folder / "output", self.folder / "error_log"]
         return "".join(file.read_text(errors="replace")[-2000:] for file in files if file.exists())
 
-    @property
-    def pid(self) -> int:
-        assert self._process is not None, "the server runs"
-        return self._process.pid
-
     def processes(self) -> list[int]:
-        """The parent and all that it started."""
-        found, todo = [], [self.pid]
+        """The parents and all that they started."""
+        found, todo = [], [process.pid for process in self._running()]
         while todo:
             pid = todo.pop()
             found.append(pid)
@@ -155,13 +192,6 @@ class Server:
                 with suppress(FileNotFoundError, ProcessLookupError):  # the thread may just have ended
                     todo += [int(child) for child in children.read_text().split()]
         return found
-
-    def child(self) -> int:
-        """The one process that serves."""
-        children = [pid for pid in self.processes() if pid != self.pid]
-        if len(children) != 1:
-            raise ServerError(f"{self.contender.title}: {len(children)} httpd children instead of one:\n{self.log()}")
-        return children[0]
 
 
 class CpuTime:

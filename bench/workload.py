@@ -18,8 +18,16 @@ class Workload:
     """Bytes of the request's body; 0 is a GET."""
     headers: int = 0
     """How many `X-Header-NN` fields the reply carries."""
+    clients: int | None = None
+    """How many clients it is meant for, where that is its point."""
     static: bool = True
     """Whether a static file can give the same reply."""
+    in_c: bool = True
+    """Whether the C handler gives it."""
+    tail: str = ""
+    """What comes after the application's path in the URL."""
+    quick: bool = False
+    """Whether it is measured when there is little time."""
 
     @property
     def path(self) -> str:
@@ -27,20 +35,27 @@ class Workload:
 
     def request(self) -> bytes:
         """The request as it goes over the wire, on a connection that stays open."""
-        head = f"{'POST' if self.body else 'GET'} {self.path} HTTP/1.1\r\nHost: localhost\r\n"
+        head = f"{'POST' if self.body else 'GET'} {self.path}{self.tail} HTTP/1.1\r\nHost: localhost\r\n"
         if self.body:
             head += f"Content-Length: {self.body}\r\n"
         return head.encode() + b"\r\n" + b"x" * self.body
 
 
-HELLO = Workload("hello", "hello", len("Hello World!\n"))
+HELLO = Workload("hello", "hello", len("Hello World!\n"), quick=True)
 WORKLOADS = [
     HELLO,
     Workload("headers", "20 headers", len("Hello World!\n"), headers=20, static=False),
     Workload("10k", "10 KB", 10 * BLOCK),
-    Workload("1m", "1 MB", BLOCK * BLOCK),
-    Workload("generator", "100 x 1 KB", 100 * BLOCK, static=False),
+    Workload("1m", "1 MB", BLOCK * BLOCK, quick=True),
+    Workload("generator", "100 x 1 KB", 100 * BLOCK, static=False, quick=True),
+    Workload("many", "1000 x 100 B", 1000 * 100, static=False),
     Workload("post", "POST 10 KB", len("10240\n"), body=10 * BLOCK, static=False),
+    Workload("post1m", "POST 1 MB", len("1048576\n"), body=BLOCK * BLOCK, static=False, quick=True),
+    Workload("file", "file_wrapper 1 MB", BLOCK * BLOCK, in_c=False),
+    # Without the slash it would redirect.
+    Workload("flask", "Flask hello", len("Hello World!\n"), tail="/", static=False, in_c=False),
+    Workload("django", "Django hello", len("Hello World!\n"), static=False, in_c=False),
+    Workload("sleep", "5 ms sleeper", len("Hello World!\n"), clients=64, static=False, in_c=False, quick=True),
 ]
 
 
@@ -74,7 +89,7 @@ class Connection:
     def _body(self, workload: Workload, fields: dict[str, str]) -> int:
         if "content-length" in fields:
             return len(self._stream.read(int(fields["content-length"])))
-        if fields.get("transfer-encoding") != "chunked":
+        if fields.get("transfer-encoding", "").lower() != "chunked":
             raise ReplyError(f"{workload.path}: neither Content-Length nor chunked")
         length = 0
         while size := int(self._stream.readline(), 16):
