@@ -10,6 +10,8 @@ FORMAT = "[%-m:%l] [%P:%{g}T] [%a] %M"
 
 # httpd leaves the client out, with its brackets, where there is none.
 LINE = re.compile(r"\[(\w*):(\w+)\] \[(\d+):(\d+)\] (?:\[((?:\d+\.){3}\d+:\d+)\] )?(.*)")
+# wsgid and daemons write past httpd, in the form that it has by default.
+PAST = re.compile(r"\[[A-Z][a-z]{2} [^\]]*\] \[(\w+):(\w+)\] \[pid (\d+)(?::tid (\d+))?\] (?:\[group \w+\] )?(.*)")
 HARMLESS = ("notice", "info", "debug", *(f"trace{n}" for n in range(1, 9)))
 ALARMS = re.compile(r"exit signal|AH0005[0-2]|panicked|Fatal Python error|possible coredump")
 # httpd's own remarks: all workers are busy, which is no wonder with so few, or a connection came while it was stopping.
@@ -38,6 +40,9 @@ def parse(line: str) -> Record:
     if match := LINE.fullmatch(line):
         module, level, pid, tid, client, text = match.groups()
         return Record(module, level, int(pid), int(tid), client or "", text)
+    if match := PAST.fullmatch(line):
+        module, level, pid, tid, text = match.groups()
+        return Record(module, level, int(pid), int(tid or 0), "", text)
     return Record("", "raw", 0, 0, "", line)
 
 
