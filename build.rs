@@ -15,6 +15,8 @@ fn main() {
     let apxs = Apxs::find();
     let bindings = bindgen::Builder::default()
         .header("src/httpd/headers.h")
+        // The headers of another httpd make other declarations.
+        .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()))
         .clang_args(["INCLUDEDIR", "APR_INCLUDEDIR", "APU_INCLUDEDIR"].map(|name| format!("-I{}", apxs.query(name))))
         // The types' layout depends on these: without _GNU_SOURCE and friends off_t and others differ.
         .clang_args(apxs.query("EXTRA_CPPFLAGS").split_whitespace())

@@ -1,5 +1,6 @@
 //! The settings of servers and directories, and how inner ones go over outer ones.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use wsgi_core::python::Python;
 use crate::alias::{Alias, Preload};
 use crate::daemon::Groups;
 use crate::embedded::Embedded;
-use crate::supervisor::Definition;
+use crate::supervisor::{Definition, Hold};
 
 /// Settings of a server or virtual host.
 #[derive(Default)]
@@ -38,6 +39,8 @@ pub struct Global {
     pub python_path: Vec<u8>,
     /// The Python that these mean, once it was asked for.
     pub found: OnceCell<Python>,
+    /// The environment of this child process as it was before applications could change it.
+    pub environment: OnceCell<HashMap<Vec<u8>, Vec<u8>>>,
     /// The interpreter of this child process, once it runs.
     pub embedded: OnceCell<Embedded>,
     /// `WSGIRestrictEmbedded`; Off if unset
@@ -48,6 +51,8 @@ pub struct Global {
     pub graceful_reload: Option<bool>,
     /// The daemon process groups as all servers define them, once they were looked at.
     pub definitions: OnceCell<Vec<Definition>>,
+    /// What keeps them in the supervisor's care.
+    pub hold: OnceCell<Arc<Hold>>,
     /// The daemon process groups of all servers, once their queues exist.
     pub groups: OnceCell<Groups>,
 }

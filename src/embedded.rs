@@ -1,5 +1,6 @@
 //! Embedded mode: applications run inside the httpd child that has the request.
 
+use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -38,8 +39,15 @@ impl Drop for StopAtExit {
 /// What is wrong and what to do, in one line.
 pub fn check(server: Server<'_>) -> Result<(), String> {
     let global = &server.main().config::<Wsgi>().global;
-    if global.restrict_embedded != Some(true) {
-        find(global)?;
+    if global.restrict_embedded != Some(true)
+        && let Err(reason) = find(global)
+    {
+        // Who has daemons may not want Python in httpd at all.
+        if global.definitions.get().is_none_or(Vec::is_empty) {
+            return Err(reason);
+        }
+        let text = format!("{reason}; until then applications run in daemons only (WSGIRestrictEmbedded On says so)");
+        log::server::<Wsgi>(server, Level::Warning, text.as_bytes());
     }
     host_file().map(drop)
 }
@@ -48,6 +56,9 @@ pub fn check(server: Server<'_>) -> Result<(), String> {
 pub fn start(pool: Pool<'_>, server: Server<'_>) {
     let server = server.main();
     let global = &server.config::<Wsgi>().global;
+    // Taken before an application can change it: the C library's is not safe to read then.
+    let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
+    let _ = global.environment.set(variables.collect());
     if global.restrict_embedded == Some(true) {
         return;
     }
@@ -68,6 +79,12 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
             // A child is initialised once.
             let _ = global.embedded.set(Embedded { host });
         }
+        // Told where the configuration was checked.
+        Err(_)
+            if global
+                .definitions
+                .get()
+                .is_some_and(|definitions| !definitions.is_empty()) => {}
         Err(reason) => log::server::<Wsgi>(server, Level::Critical, reason.as_bytes()),
     }
 }
@@ -115,7 +132,7 @@ fn find(global: &Global) -> Result<&Python, String> {
     };
     let found = global
         .found
-        .get_or_try_init(|| python::find(&choice, process::child_identity()));
+        .get_or_try_init(|| python::find(&choice, process::child_identity().map(process::run_as)));
     found.map_err(|error| error.to_string())
 }
 

@@ -21,7 +21,7 @@ pub struct Environ<'r> {
 }
 
 impl<'r> Environ<'r> {
-    /// Collects the entries for a request that is to run as `target` says. `process` is this process's number.
+    /// Collects the entries for a request that is to run as `target` says.
     pub fn of(request: Request<'r>, target: &'r Target<'r>) -> Environ<'r> {
         let mut environ = Environ {
             variables: Variables::new(),

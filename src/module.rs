@@ -53,10 +53,12 @@ impl Module for Wsgi {
     }
 
     fn child_init(pool: Pool<'_>, server: Server<'_>) {
-        if let Some(groups) = server.main().config::<Wsgi>().global.groups.get() {
-            groups.enter_child();
-        }
+        supervisor::enter_child(server);
         embedded::start(pool, server);
+    }
+
+    fn monitor(pool: Pool<'_>, server: Server<'_>) {
+        supervisor::monitor(pool, server);
     }
 
     fn translate_name(request: Request<'_>) -> Answer {

@@ -6,22 +6,22 @@
 mod control;
 mod definition;
 
-use std::cell::Cell;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::process::{Command, Stdio};
-use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::pipe::{PipeFlags, pipe_with};
-use rustix::process::{Pid, WaitOptions, waitpid};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use wsgi_core::abi::Level;
-use wsgi_core::supervision::STOP_LIMIT;
+use wsgi_core::supervision::{STOP_LIMIT, State};
 use wsgi_core::wire::control::CONTROL_FD;
 use wsgi_core::wire::control::parent::Begin;
 use wsgi_core::wire::control::status;
@@ -43,27 +43,33 @@ const QUEUED_REQUEST: usize = 4096;
 /// Variables of httpd's environment that the supervisor has for its log and for daemons; nothing else of it.
 const PASSED_ON: [&str; 4] = ["TZ", "LANG", "LC_ALL", "LC_CTYPE"];
 
-/// One configuration's hold on the supervisor; dropped when the configuration is given up.
-struct Generation<'p> {
-    pool: Pool<'p>,
-    server: Server<'p>,
+/// One configuration's hold on the supervisor.
+pub struct Hold {
     number: u64,
-    definitions: &'p [Definition],
-    /// Where the supervisor shows how the groups are. Children have one that they can only read.
-    page: Option<KeptFd>,
-    /// Its writing end is inherited by httpd's children, and by them alone; the end of it tells the supervisor that
-    /// they are gone.
+    /// Where it is shown how the groups are. Children have one that they can only read.
+    page: OwnedFd,
+    /// Its writing end is inherited by httpd's children; when the parent has given its own up, the end of it tells the
+    /// supervisor that they are gone.
     lifeline: (OwnedFd, OwnedFd),
     /// The process that made this: httpd's children have it too, and must not act on it.
     parent: u32,
     /// The supervisor has been told to end.
-    stopping: Cell<bool>,
+    stopping: AtomicBool,
+    /// The groups are not in the care of a supervisor.
+    lost: AtomicBool,
+}
+
+/// What ends with a configuration.
+struct Generation<'p> {
+    server: Server<'p>,
+    hold: Arc<Hold>,
 }
 
 /// The post_config hook: hands the groups over to the supervisor, which is started if need be.
 ///
 /// # Errors
-/// What is wrong, with the group it is about.
+/// At httpd's start, what is wrong, with the group it is about. Later httpd must go on: it is logged, and the groups
+/// answer 503.
 pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
     let server = server.main();
     let definitions = definition::of(server)?;
@@ -72,6 +78,7 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         return Ok(());
     }
     kept.generation += 1;
+    let first = kept.generation == 1;
     let page = status_page(definitions.len()).map_err(|error| system("status page", error))?;
     let readable = Arc::new(read_only(&page)?);
     let mut groups = Vec::new();
@@ -87,100 +94,156 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         ));
     }
     kept.save(server);
-    let generation = Rc::new(Generation {
-        pool,
-        server,
+    let hold = Arc::new(Hold {
         number: kept.generation,
-        definitions,
-        page: Some(KeptFd::keep(page)),
+        page,
         lifeline: pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("pipe", error))?,
         parent: std::process::id(),
-        stopping: Cell::new(false),
+        stopping: AtomicBool::new(false),
+        lost: AtomicBool::new(false),
     });
-    generation.apply()?;
-
-    let kept = Kept::load(server);
-    let parents = kept.queues.iter().map(|queue| queue.receive.number());
-    let parents = parents.chain(kept.supervisor.iter().map(|supervisor| supervisor.control.number()));
-    let parents = parents.chain(generation.page.iter().map(KeptFd::number));
+    hold.show_failed();
+    // One that does not answer is replaced; its daemons end with it.
+    let applied = hold.apply(pool, server).or_else(|reason| {
+        if first {
+            return Err(reason);
+        }
+        log::server::<Wsgi>(server, Level::Error, reason.as_bytes());
+        discard(server);
+        hold.apply(pool, server)
+    });
+    match applied {
+        Ok(()) => {}
+        Err(reason) if first => return Err(reason),
+        Err(reason) => hold.lose(server, &reason),
+    }
+    let global = &server.config::<Wsgi>().global;
     // A configuration is put to use once.
-    let _ = server
-        .config::<Wsgi>()
-        .global
-        .groups
-        .set(Groups::new(groups, parents.collect()));
-    pool.own(generation);
+    let _ = global.groups.set(Groups::new(groups));
+    let _ = global.hold.set(Arc::clone(&hold));
+    pool.own(Generation { server, hold });
     Ok(())
 }
 
-impl<'p> Generation<'p> {
+/// The monitor hook, which the parent runs every few seconds: groups that have lost their supervisor get a new one.
+pub fn monitor(pool: Pool<'_>, server: Server<'_>) {
+    let server = server.main();
+    if let Some(hold) = server.config::<Wsgi>().global.hold.get()
+        && hold.lost.load(Ordering::Relaxed)
+        && hold.acts()
+        && hold.apply(pool, server).is_ok()
+    {
+        log::server::<Wsgi>(server, Level::Notice, b"WSGI0165: the daemons have a supervisor again");
+    }
+}
+
+/// In a new child: closes what belongs to the parent. A child that held a receiving end would keep requests from failing
+/// that nobody can take, and one that held the control socket could command the supervisor.
+pub fn enter_child(server: Server<'_>) {
+    let server = server.main();
+    let Some(hold) = server.config::<Wsgi>().global.hold.get() else {
+        return;
+    };
+    // httpd -X has one process for everything.
+    if hold.parent == std::process::id() {
+        return;
+    }
+    let kept = Kept::load(server);
+    for queue in kept.queues {
+        queue.receive.close();
+    }
+    if let Some(supervisor) = kept.supervisor {
+        supervisor.control.close();
+    }
+    process::close_inherited(hold.page.as_raw_fd());
+}
+
+impl Hold {
+    /// Whether it is this process's to act.
+    fn acts(&self) -> bool {
+        std::process::id() == self.parent && !self.stopping.load(Ordering::Relaxed) && !process::is_exiting()
+    }
+
     /// Makes the supervisor, a new one if need be, act by this configuration, and watches over it.
-    fn apply(self: &Rc<Self>) -> Result<(), String> {
-        let mut kept = Kept::load(self.server);
+    fn apply<'p>(self: &Arc<Self>, pool: Pool<'p>, server: Server<'p>) -> Result<(), String> {
+        let mut kept = Kept::load(server);
         let mut messages = Vec::new();
-        for definition in self.definitions {
+        for definition in definition::of(server)? {
             let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
-            messages.push((definition.message(self.server), duplicate(&queue.receive)?));
+            if let Some(message) = definition.message(server) {
+                messages.push((message, duplicate(&queue.receive)?));
+            }
         }
-        let supervisor = supervisor(&mut kept, self.server)?;
-        let begin = begin(self.server, self.number, messages.len())?;
-        let page = self
-            .page
-            .as_ref()
-            .ok_or("WSGI0157: the configuration has been given up")?;
-        Control::new(supervisor.control.as_fd()).configure(begin, page.as_fd(), messages, self.lifeline.0.as_fd())?;
-        let generation = Rc::clone(self);
-        child::watch(self.pool, supervisor.pid, move |news| match news {
-            News::Died => generation.revive(),
-            News::Stopping => generation.stop(),
+        kept.save(server);
+        let begin = begin(server, self.number, messages.len())?;
+        let supervisor = supervisor(&mut kept, server)?;
+        let control = Control::new(supervisor.control.as_fd());
+        control.configure(begin, self.page.as_fd(), messages, self.lifeline.0.as_fd())?;
+        self.lost.store(false, Ordering::Relaxed);
+        let hold = Arc::clone(self);
+        child::watch(pool, supervisor.pid, move |news| match news {
+            News::Died => hold.revive(pool, server),
+            News::Stopping => hold.stop(server),
         });
         Ok(())
     }
 
     /// Lets the daemons end while httpd waits for its own children: their requests are waited for together.
-    fn stop(&self) {
-        if let Some(Supervisor { control, .. }) = Kept::load(self.server).supervisor
-            && !self.stopping.replace(true)
+    fn stop(&self, server: Server<'_>) {
+        if let Some(Supervisor { control, .. }) = Kept::load(server).supervisor
+            && !self.stopping.swap(true, Ordering::Relaxed)
         {
             Control::new(control.as_fd()).stop();
         }
     }
 
     /// Starts a new supervisor when the last one has ended by itself. Requests wait in their queues meanwhile.
-    fn revive(self: &Rc<Self>) {
-        if std::process::id() != self.parent || self.stopping.get() || process::is_exiting() {
+    fn revive<'p>(self: &Arc<Self>, pool: Pool<'p>, server: Server<'p>) {
+        if !self.acts() {
             return;
         }
-        let mut kept = Kept::load(self.server);
+        let mut kept = Kept::load(server);
         if let Some(Supervisor { pid, control }) = kept.supervisor.take() {
             control.close();
-            kept.save(self.server);
+            kept.save(server);
             let text =
                 format!("WSGI0156: the supervisor of the daemons (wsgid, process {pid}) has ended; a new one starts");
-            log::server::<Wsgi>(self.server, Level::Error, text.as_bytes());
+            log::server::<Wsgi>(server, Level::Error, text.as_bytes());
         }
-        if let Err(reason) = self.apply() {
-            log::server::<Wsgi>(self.server, Level::Critical, reason.as_bytes());
+        if let Err(reason) = self.apply(pool, server) {
+            self.lose(server, &reason);
+        }
+    }
+
+    /// The groups answer 503 until [`monitor`] has a supervisor for them.
+    fn lose(&self, server: Server<'_>, reason: &str) {
+        let text = format!("{reason}; requests for daemon process groups are answered 503, and it is tried again");
+        log::server::<Wsgi>(server, Level::Critical, text.as_bytes());
+        self.lost.store(true, Ordering::Relaxed);
+        self.show_failed();
+    }
+
+    /// Shows all groups as failed. The supervisor shows those that it has been told of as they are.
+    fn show_failed(&self) {
+        let slot = status::encode(State::Failed { retry: None });
+        let size = rustix::fs::fstat(&self.page).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
+        for offset in (0..size).step_by(status::SLOT) {
+            // What cannot be shown leaves requests to wait.
+            let _ = rustix::io::pwrite(&self.page, &slot, offset);
         }
     }
 }
 
 impl Drop for Generation<'_> {
     fn drop(&mut self) {
-        if std::process::id() != self.parent {
+        if std::process::id() != self.hold.parent || !process::is_exiting() {
             return;
         }
-        if let Some(page) = self.page.take() {
-            page.close();
-        }
-        if !process::is_exiting() {
-            return;
-        }
-        if let Some(Supervisor { pid, control }) = Kept::load(self.server).supervisor {
-            let limits = self
-                .definitions
-                .iter()
-                .map(|definition| definition.options.shutdown_timeout);
+        let server = self.server;
+        if let Some(Supervisor { pid, control }) = Kept::load(server).supervisor {
+            self.hold.stop(server);
+            let definitions = definition::of(server).unwrap_or_default();
+            let limits = definitions.iter().map(|definition| definition.options.shutdown_timeout);
             let longest = limits
                 .map(|limit| limit.unwrap_or(STOP_LIMIT))
                 .max()
@@ -192,11 +255,27 @@ impl Drop for Generation<'_> {
     }
 }
 
+/// Ends a supervisor that does not answer.
+fn discard(server: Server<'_>) {
+    let mut kept = Kept::load(server);
+    if let Some(Supervisor { pid, control }) = kept.supervisor.take() {
+        control.close();
+        if let Some(pid) = Pid::from_raw(pid) {
+            // One that is gone already is as good.
+            let _ = kill_process(pid, Signal::KILL);
+            let _ = waitpid(Some(pid), WaitOptions::empty());
+        }
+        kept.save(server);
+    }
+}
+
 /// What holds for all groups.
 fn begin(server: Server<'_>, generation: u64, groups: usize) -> Result<Begin, String> {
     let mpm = process::mpm();
     let version = process::version().map(|part| part.to_string()).join(".");
-    let facts: [(&str, Vec<u8>); 6] = [
+    let level = log::level::<Wsgi>(server);
+    let facts: [(&str, Vec<u8>); 7] = [
+        ("log_level", (level as i32).to_string().into_bytes()),
         ("apache.version", version.into_bytes()),
         ("apache.description", process::description().to_vec()),
         ("apache.build_date", process::build_date().to_vec()),
@@ -209,7 +288,7 @@ fn begin(server: Server<'_>, generation: u64, groups: usize) -> Result<Begin, St
     Ok(Begin {
         generation,
         groups: u16::try_from(groups).map_err(|_| "WSGI0155: more daemon process groups than there may be")?,
-        log_level: log::level::<Wsgi>(server),
+        log_level: level,
         uid,
         gid,
         host: embedded::host_file()?.as_os_str().as_bytes().to_vec(),
@@ -274,6 +353,16 @@ fn start() -> Result<Supervisor, String> {
 /// The queue of a group: that of an earlier configuration, or a new one.
 fn queue<'k>(kept: &'k mut Kept, definition: &Definition) -> Result<&'k Queue, Errno> {
     let key = definition.queue_key();
+    // A daemon may have shut its group's queue down.
+    if let Some(broken) = kept
+        .queues
+        .iter()
+        .position(|queue| queue.key == key && is_shut(&queue.send))
+    {
+        let queue = kept.queues.swap_remove(broken);
+        queue.send.close();
+        queue.receive.close();
+    }
     let at = match kept.queues.iter().position(|queue| queue.key == key) {
         Some(at) => at,
         None => {
@@ -293,6 +382,12 @@ fn queue<'k>(kept: &'k mut Kept, definition: &Definition) -> Result<&'k Queue, E
     sockopt::set_socket_send_buffer_size_force(&queue.send, bytes)
         .or_else(|_| sockopt::set_socket_send_buffer_size(&queue.send, bytes))?;
     Ok(queue)
+}
+
+fn is_shut(queue: &KeptFd) -> bool {
+    let mut fds = [PollFd::new(queue, PollFlags::empty())];
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    matches!(poll(&mut fds, Some(&now)), Ok(1..)) && fds[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 fn status_page(groups: usize) -> Result<OwnedFd, Errno> {

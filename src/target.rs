@@ -124,14 +124,14 @@ impl Facts for RequestFacts<'_> {
     }
 
     fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {
-        use std::os::unix::ffi::{OsStrExt, OsStringExt};
+        let global = &self.request.server().main().config::<Wsgi>().global;
         let key = self.request.pool().string(name);
         self.request
             .notes()
             .get(key)
             .or_else(|| self.request.environment().get(key))
             .map(<[u8]>::to_vec)
-            .or_else(|| std::env::var_os(std::ffi::OsStr::from_bytes(name)).map(OsStringExt::into_vec))
+            .or_else(|| global.environment.get()?.get(name).cloned())
     }
 }
 

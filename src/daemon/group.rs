@@ -1,6 +1,6 @@
 //! Daemon process groups, as an httpd child sees them.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,33 +9,20 @@ use wsgi_core::supervision::State;
 use wsgi_core::wire::control::status::{SLOT, decode};
 
 use super::pair::Pool;
-use crate::httpd::process;
 use crate::supervisor::Definition;
 
 /// The groups of all servers.
-pub struct Groups {
-    groups: Vec<Group>,
-    /// Numbers of the parent's own descriptors, which its children inherit.
-    parents: Vec<RawFd>,
-}
+pub struct Groups(Vec<Group>);
 
 impl Groups {
-    /// All of them; `parents` are descriptors that a child must not keep.
-    pub fn new(groups: Vec<Group>, parents: Vec<RawFd>) -> Groups {
-        Groups { groups, parents }
-    }
-
-    /// Closes what belongs to the parent: a child that held a receiving end would keep requests from failing that
-    /// nobody can take, and one that held the control socket could command the supervisor.
-    pub fn enter_child(&self) {
-        for number in &self.parents {
-            process::close_inherited(*number);
-        }
+    /// All of them.
+    pub fn new(groups: Vec<Group>) -> Groups {
+        Groups(groups)
     }
 
     /// The group of that name, if a server of that `ServerName` may use it.
     pub fn visible(&self, name: &[u8], server: &[u8]) -> Option<&Group> {
-        let group = self.groups.iter().find(|group| group.name.as_bytes() == name)?;
+        let group = self.0.iter().find(|group| group.name.as_bytes() == name)?;
         group.server.as_ref().is_none_or(|own| own == server).then_some(group)
     }
 }
@@ -57,6 +44,8 @@ pub struct Group {
     pub queue_timeout: Option<Duration>,
     /// How long nothing may happen between httpd and a daemon that runs a request.
     pub socket_timeout: Duration,
+    /// How long the client may keep a daemon waiting for the body (`Timeout`).
+    pub client_timeout: Duration,
     /// Bodies are collected whole before the request is queued.
     pub spool: bool,
 }
@@ -80,6 +69,7 @@ impl Group {
             pairs: Pool::default(),
             queue_timeout: options.queue_timeout,
             socket_timeout: options.socket_timeout.unwrap_or(timeout),
+            client_timeout: timeout,
             spool: options.request_spool,
         }
     }

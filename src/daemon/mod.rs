@@ -39,8 +39,9 @@ pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, gro
             return Answer::Status(500);
         }
     };
+    let deadline = group.queue_timeout.map(|timeout| now() + timeout);
     for _ in 0..=RETRIES {
-        match Relay::exchange(request, target, &mut upload, group) {
+        match Relay::exchange(request, target, &mut upload, group, deadline) {
             End::Answered => return Answer::Done,
             End::Redirected(path) => {
                 request.redirect(&path);

@@ -39,8 +39,8 @@ pub struct Pool {
     idle: Mutex<Vec<Idle>>,
 }
 
-/// Most pairs that one httpd child keeps for a group: as many as it has threads, within reason.
-const MOST_IDLE: usize = 256;
+/// Most pairs that one httpd child keeps for a group. Each is two descriptors, and there may be many groups.
+const MOST_IDLE: usize = 32;
 
 impl Pool {
     /// A pair: one that was used before, or a new one.

@@ -2,9 +2,8 @@
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{FileType, fstat};
@@ -70,8 +69,12 @@ pub struct Relay<'r, 'e> {
     out_at: usize,
     /// The daemon has asked for the body.
     wanted: bool,
-    /// The body waits for the client.
-    starved: bool,
+    /// Since when the body waits for the client.
+    starved: Option<Time>,
+    /// The client has shown that there is more of the body to be read.
+    fed: bool,
+    /// Bytes of the reply's body that its `Content-Length` leaves to come.
+    missing: Option<u64>,
     /// Path of this server whose answer the client gets instead.
     redirect: Option<Vec<u8>>,
     /// Some of the reply was passed on.
@@ -81,18 +84,26 @@ pub struct Relay<'r, 'e> {
 
 impl<'r, 'e> Relay<'r, 'e> {
     /// Queues the request and passes on what comes back.
-    pub fn exchange(request: Request<'r>, target: &'r Target<'r>, upload: &'e mut Upload<'r>, group: &'e Group) -> End {
+    pub fn exchange(
+        request: Request<'r>,
+        target: &'r Target<'r>,
+        upload: &'e mut Upload<'r>,
+        group: &'e Group,
+        deadline: Option<Time>,
+    ) -> End {
         let (near, far) = match group.pairs.take() {
             Ok(pair) => pair,
             Err(Errno::MFILE | Errno::NFILE) => return End::NotRun("this httpd child has no descriptors left"),
             Err(error) => return End::Failed(500, format!("no socketpair can be made: {error}")),
         };
-        let nonce = nonce();
-        let deadline = group.queue_timeout.map(|timeout| Instant::now() + timeout);
+        let nonce = match nonce() {
+            Ok(nonce) => nonce,
+            Err(error) => return End::Failed(500, format!("no random number can be had: {error}")),
+        };
         let new = New {
             nonce,
             enqueued: as_micros(now()),
-            deadline: group.queue_timeout.map(|timeout| as_micros(now() + timeout)),
+            deadline: deadline.map(as_micros),
             inode: near.inode,
             application: 0,
             body: upload.mode(),
@@ -141,7 +152,9 @@ impl<'r, 'e> Relay<'r, 'e> {
             out: Vec::new(),
             out_at: 0,
             wanted: false,
-            starved: false,
+            starved: None,
+            fed: true,
+            missing: None,
             redirect: None,
             begun: false,
             files: VecDeque::new(),
@@ -159,19 +172,20 @@ impl<'r, 'e> Relay<'r, 'e> {
     }
 
     /// Moves bytes both ways until the daemon has ended the exchange.
-    fn run(&mut self, buffer: &mut Vec<u8>, deadline: Option<Instant>) -> Result<Ending, Stop> {
+    fn run(&mut self, buffer: &mut Vec<u8>, deadline: Option<Time>) -> Result<Ending, Stop> {
         if buffer.len() < PIECE {
             buffer.resize(PIECE, 0);
         }
         let mut filled = 0;
-        let mut last = Instant::now();
+        let mut last = now();
         loop {
-            self.send_some()?;
+            if self.send_some() {
+                last = now();
+            }
             match self.near.receive(&mut buffer[filled..], &mut self.files) {
                 Ok(received) if received.surplus => return Err(Stop::Invalid("sent more descriptors than it may")),
                 Ok(received) if received.bytes == 0 => return Err(Stop::Gone),
                 Ok(received) => {
-                    last = Instant::now();
                     filled += received.bytes;
                     let mut input = &buffer[..filled];
                     if let Some(ending) = self.take_events(&mut input)? {
@@ -187,6 +201,8 @@ impl<'r, 'e> Relay<'r, 'e> {
                     if needed > buffer.len() {
                         buffer.resize(needed, 0);
                     }
+                    // Only now: passing it on may have taken as long as the client wished.
+                    last = now();
                     continue;
                 }
                 Err(Errno::INTR) => continue,
@@ -194,15 +210,26 @@ impl<'r, 'e> Relay<'r, 'e> {
                 Err(_) => return Err(Stop::Gone),
             }
             let begun = self.reader.begun();
-            let limit = match deadline {
-                Some(deadline) if !begun => deadline,
-                _ => last + self.group.socket_timeout,
+            let moment = now();
+            // While the client keeps the daemon waiting, it is the client's time that runs.
+            let limit = match (self.starved, deadline) {
+                (Some(since), _) => since + self.group.client_timeout,
+                (None, Some(deadline)) if !begun => deadline,
+                (None, _) => last + self.group.socket_timeout,
             };
-            let now = Instant::now();
-            if now >= limit {
+            if moment >= limit {
+                if self.starved.take().is_some() {
+                    self.upload.fail(
+                        self.nonce,
+                        "the client sent nothing for too long (Timeout)",
+                        &mut self.out,
+                    );
+                    last = moment;
+                    continue;
+                }
                 return Err(if begun { Stop::Silent } else { Stop::Late });
             }
-            self.wait(limit - now)?;
+            self.wait(limit.saturating_sub(moment))?;
         }
     }
 
@@ -216,18 +243,17 @@ impl<'r, 'e> Relay<'r, 'e> {
         let mut limit = limit;
         let mut fds = vec![PollFd::new(&self.near, events)];
         if let Some(client) = &client {
-            // Until it begins, a request whose client has gone is not worth a daemon's time.
-            let mut flags = PollFlags::empty();
-            if self.starved {
-                flags |= PollFlags::IN;
-            }
-            if !self.reader.begun() {
-                flags |= PollFlags::RDHUP;
-            }
-            if !flags.is_empty() {
+            // Without a flag it still tells of a client that is gone altogether. One that has only finished sending
+            // waits for its answer.
+            let flags = if self.starved.is_some() {
+                PollFlags::IN
+            } else {
+                PollFlags::empty()
+            };
+            if self.starved.is_some() || !self.reader.begun() {
                 fds.push(PollFd::new(client, flags));
             }
-        } else if self.starved {
+        } else if self.starved.is_some() {
             limit = limit.min(UNWATCHED);
         }
         let timeout = Timespec::try_from(limit).ok();
@@ -235,40 +261,51 @@ impl<'r, 'e> Relay<'r, 'e> {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Stop::System(error)),
         }
-        let gone = PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR;
-        if !self.reader.begun() && fds.get(1).is_some_and(|client| client.revents().intersects(gone)) {
+        let client = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
+        if !self.reader.begun() && client.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(Stop::ClientGone);
         }
-        self.starved = false;
+        self.fed = self.starved.is_some() && (fds.len() == 1 || !client.is_empty());
         Ok(())
     }
 
-    /// Sends what is to go to the daemon, as far as it goes without waiting.
-    fn send_some(&mut self) -> Result<(), Stop> {
+    /// Sends what is to go to the daemon, as far as it goes without waiting; whether something went.
+    fn send_some(&mut self) -> bool {
+        let mut progress = false;
         loop {
             while self.out_at < self.out.len() {
                 match self.near.send(&self.out[self.out_at..]) {
-                    Ok(count) => self.out_at += count,
+                    Ok(count) => {
+                        self.out_at += count;
+                        progress = true;
+                    }
                     Err(Errno::INTR) => {}
-                    Err(Errno::AGAIN) => return Ok(()),
+                    Err(Errno::AGAIN) => return progress,
                     // What it sent before it closed its end is still to be read.
                     Err(_) => {
                         self.wanted = false;
                         self.out.clear();
                         self.out_at = 0;
-                        return Ok(());
+                        return progress;
                     }
                 }
             }
             self.out.clear();
             self.out_at = 0;
-            if !self.wanted || self.starved {
-                return Ok(());
+            if !self.wanted || (self.starved.is_some() && !self.fed) {
+                return progress;
             }
+            self.fed = false;
             match self.upload.step(self.nonce, &mut self.out) {
-                Step::Frames => {}
-                Step::Wait => self.starved = true,
-                Step::Done => self.wanted = false,
+                Step::Frames => self.starved = None,
+                Step::Wait => {
+                    self.starved.get_or_insert_with(now);
+                    return progress;
+                }
+                Step::Done => {
+                    self.starved = None;
+                    self.wanted = false;
+                }
             }
         }
     }
@@ -280,8 +317,14 @@ impl<'r, 'e> Relay<'r, 'e> {
             match self.reader.next(input) {
                 Ok(Event::Started) => {}
                 Ok(Event::Head(head)) => self.set_head(head)?,
-                Ok(Event::Data(bytes)) => pieces.push(Piece::Bytes(bytes)),
-                Ok(Event::File { offset, length }) => pieces.push(self.file(offset, length)?),
+                Ok(Event::Data(bytes)) => {
+                    self.count(bytes.len() as u64)?;
+                    pieces.push(Piece::Bytes(bytes));
+                }
+                Ok(Event::File { offset, length }) => {
+                    self.count(length)?;
+                    pieces.push(self.file(offset, length)?);
+                }
                 Ok(Event::WantBody) => self.wanted = true,
                 Ok(Event::Log(level, text)) => log::request::<Wsgi>(self.request, level, text),
                 Ok(Event::End(ending)) => break Some(ending),
@@ -292,7 +335,8 @@ impl<'r, 'e> Relay<'r, 'e> {
         if self.redirect.is_some() {
             return Ok(ending);
         }
-        let end = ending == Some(Ending::Complete);
+        let short = self.missing.is_some_and(|missing| missing > 0);
+        let end = ending == Some(Ending::Complete) && !short;
         if end || !pieces.is_empty() {
             self.begun = true;
             match self.reply.send(pieces.into_iter(), end) {
@@ -301,6 +345,9 @@ impl<'r, 'e> Relay<'r, 'e> {
                 Sent::Failed => return Err(Stop::FilterAnswered),
             }
         }
+        if ending == Some(Ending::Complete) && short {
+            return Ok(Some(Ending::Truncated));
+        }
         Ok(ending)
     }
 
@@ -308,9 +355,14 @@ impl<'r, 'e> Relay<'r, 'e> {
     /// said it here.
     fn set_head(&mut self, head: Head<'_>) -> Result<(), Stop> {
         let headers: Vec<(&[u8], &[u8])> = head.headers.collect();
+        let expects_body = !self.request.header_only() && !matches!(head.status, 204 | 304);
         for (name, value) in &headers {
             let length = name.eq_ignore_ascii_case(b"content-length");
+            if length && expects_body {
+                self.missing = header::content_length(value).ok();
+            }
             if header::check_name(name).is_err()
+                || header::is_hop_by_hop(name)
                 || header::check_value(value).is_err()
                 || (length && header::content_length(value).is_err())
             {
@@ -332,6 +384,16 @@ impl<'r, 'e> Relay<'r, 'e> {
         self.reply.set_status(head.status, head.reason);
         for (name, value) in headers {
             self.reply.add_header(name, value);
+        }
+        Ok(())
+    }
+
+    /// What exceeds the announced length would be taken for the next reply on the connection.
+    fn count(&mut self, bytes: u64) -> Result<(), Stop> {
+        if let Some(missing) = &mut self.missing {
+            *missing = missing
+                .checked_sub(bytes)
+                .ok_or(Stop::Invalid("sent more than its Content-Length"))?;
         }
         Ok(())
     }
@@ -427,9 +489,11 @@ enum Stop {
     System(Errno),
 }
 
-/// A number that nobody can guess: a keyed hash of nothing, with a new key each time.
-fn nonce() -> u64 {
-    RandomState::new().build_hasher().finish()
+/// A number that nobody can guess.
+fn nonce() -> Result<u64, Errno> {
+    let mut bytes = [0; 8];
+    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_ne_bytes(bytes))
 }
 
 /// The time of `CLOCK_MONOTONIC`.

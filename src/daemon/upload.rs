@@ -160,7 +160,8 @@ impl<'r> Upload<'r> {
         matches!(self.sent, Sent::All)
     }
 
-    fn fail(&mut self, nonce: u64, reason: &str, out: &mut Vec<u8>) {
+    /// Tells the daemon that the rest will not come.
+    pub fn fail(&mut self, nonce: u64, reason: &str, out: &mut Vec<u8>) {
         frames::body_error(nonce, reason.as_bytes(), out);
         self.sent = Sent::All;
     }

@@ -11,6 +11,7 @@
 #include <ap_mpm.h>
 #include <ap_release.h>
 #include <mod_core.h>
+#include <mpm_common.h>
 #include <scoreboard.h>
 #include <unixd.h>
 #include <util_filter.h>

@@ -5,7 +5,7 @@
 
 use std::ffi::CStr;
 use std::fmt::Write;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use super::server::Server;
 use super::{ffi, text};
@@ -51,11 +51,6 @@ impl KeptFd {
     /// Keeps a descriptor.
     pub fn keep(fd: OwnedFd) -> KeptFd {
         KeptFd(fd.into_raw_fd())
-    }
-
-    /// Its number.
-    pub fn number(&self) -> RawFd {
-        self.0
     }
 
     /// Gives it up.
@@ -145,11 +140,5 @@ impl Kept {
             }
         }
         kept
-    }
-}
-
-impl AsRawFd for KeptFd {
-    fn as_raw_fd(&self) -> RawFd {
-        self.0
     }
 }

@@ -69,6 +69,8 @@ pub trait Module: Sized + 'static {
     /// Makes ready what all children share, at start and at each restart. What `pool` owns is dropped when this
     /// configuration is given up. Runs in the parent; an error, which is logged, stops httpd.
     fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String>;
+    /// Looks after what the parent keeps, every few seconds. `pool` is that of the configuration.
+    fn monitor(pool: Pool<'_>, server: Server<'_>);
     /// Starts what a child process needs; what the pool owns is dropped when the child ends.
     fn child_init(pool: Pool<'_>, server: Server<'_>);
     /// Maps a URL to a file.
@@ -177,6 +179,7 @@ unsafe extern "C" fn register_hooks<M: Module>(_: *mut ffi::apr_pool_t) {
     unsafe {
         ffi::ap_hook_check_config(Some(check_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_post_config(Some(post_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
+        ffi::ap_hook_monitor(Some(monitor::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_child_init(Some(child_init::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_translate_name(
             Some(translate_name::<M>),
@@ -217,6 +220,16 @@ unsafe extern "C" fn post_config<M: Module>(
     // SAFETY: the caller's promise.
     let (pool, server) = unsafe { (Pool::from_ptr(pool), Server::from_ptr(server)) };
     configured::<M>(server, |server| M::post_config(pool, server))
+}
+
+/// # Safety
+/// As [`check_config`].
+unsafe extern "C" fn monitor<M: Module>(pool: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) -> c_int {
+    // SAFETY: the caller's promise.
+    let (pool, server) = unsafe { (Pool::from_ptr(pool), Server::from_ptr(server)) };
+    let report = |text: &str| log::server::<M>(server, Level::Critical, format!("WSGI0105: {text}").as_bytes());
+    fence((), report, || M::monitor(pool, server));
+    ffi::OK
 }
 
 fn configured<M: Module>(server: Server<'_>, hook: impl FnOnce(Server<'_>) -> Result<(), String>) -> c_int {

@@ -2,8 +2,12 @@
 
 use std::ffi::{CStr, c_int, c_void};
 use std::io::Write;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Command;
 use std::ptr;
+
+use wsgi_core::python::RunAs;
 
 use super::{ffi, text};
 
@@ -14,6 +18,12 @@ pub fn is_first_pass() -> bool {
         ffi::ap_state_query(ffi::AP_SQ_MAIN_STATE) == ffi::AP_SQ_MS_CREATE_PRE_CONFIG
             && ffi::ap_state_query(ffi::AP_SQ_RUN_MODE) == ffi::AP_SQ_RM_NORMAL
     }
+}
+
+/// Whether the configuration is only being tested.
+pub fn is_configtest() -> bool {
+    // SAFETY: httpd's own state, asked for by code.
+    unsafe { ffi::ap_state_query(ffi::AP_SQ_RUN_MODE) == ffi::AP_SQ_RM_CONFIG_TEST }
 }
 
 /// Whether httpd is about to end, not to restart.
@@ -116,6 +126,25 @@ pub fn module_file() -> Option<PathBuf> {
         CStr::from_ptr(info.dli_fname)
     };
     Some(PathBuf::from(std::ffi::OsStr::from_bytes(name.to_bytes())))
+}
+
+/// As whom interpreters are asked about themselves, if not as this process's user.
+pub fn run_as((uid, gid): (u32, u32)) -> RunAs {
+    RunAs { uid, gid, isolate }
+}
+
+/// Cuts a command off from this process: it gets a session of its own, since whoever has root's terminal can type into it,
+/// and none of the descriptors that others may have left open.
+fn isolate(command: &mut Command) {
+    // SAFETY: between fork and exec this makes two system calls and touches no memory of the process's.
+    unsafe {
+        command.pre_exec(|| {
+            libc::setsid();
+            // An old kernel does not know it; httpd's own descriptors close at exec anyway.
+            libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int);
+            Ok(())
+        });
+    }
 }
 
 /// Closes a descriptor that this child inherited from the parent and that nothing in this process uses.

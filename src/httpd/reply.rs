@@ -115,8 +115,8 @@ impl<'r> Reply<'r> {
 
     /// Sends the pieces and flushes them; with `end` the reply is complete.
     pub fn send<'b>(&mut self, pieces: impl Iterator<Item = Piece<'b>>, end: bool) -> Sent {
-        // The flush comes before the end of the stream: what was yielded is on its way before anything else is done,
-        // and the worker thread finds the client's next request already waiting.
+        // Flushed in any case: what was yielded is on its way before anything else is done, and the worker thread finds
+        // the client's next request already waiting.
         let mut any = false;
         for piece in pieces {
             match piece {
@@ -127,11 +127,17 @@ impl<'r> Reply<'r> {
             }
             any = true;
         }
-        if end {
+        // The end before the flush: the last chunk goes out with the last block. But the filter that hides the end of a
+        // subrequest from the document around it looks for it at the very end of what it is passed.
+        let subrequest = !self.request.fields().main.is_null();
+        if end && !subrequest {
             self.brigade.push_eos();
         }
         if any || end {
             self.brigade.push_flush();
+        }
+        if end && subrequest {
+            self.brigade.push_eos();
         }
         self.pass()
     }

@@ -65,12 +65,8 @@ impl<'c> Control<'c> {
     pub fn wait(&self, patience: Duration) {
         let deadline = Instant::now() + patience;
         let mut message = vec![0; MAX_MESSAGE];
-        loop {
-            match self.receive(&mut message, deadline) {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
+        // Its answers are of no interest any more, only its end.
+        while self.receive(&mut message, deadline).is_ok() {}
     }
 
     fn send(&self, message: &ToSupervisor, descriptors: &[BorrowedFd<'_>]) -> Result<(), String> {
@@ -82,10 +78,13 @@ impl<'c> Control<'c> {
         if !descriptors.is_empty() {
             control.push(SendAncillaryMessage::ScmRights(descriptors));
         }
+        let deadline = Instant::now() + ACCEPT;
         loop {
-            match sendmsg(self.0, &[IoSlice::new(&bytes)], &mut control, SendFlags::NOSIGNAL) {
+            let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+            match sendmsg(self.0, &[IoSlice::new(&bytes)], &mut control, flags) {
                 Ok(_) => return Ok(()),
                 Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => self.ready(PollFlags::OUT, deadline)?,
                 Err(error) => return Err(format!("WSGI0153: wsgid cannot be reached: {error}")),
             }
         }
@@ -93,17 +92,24 @@ impl<'c> Control<'c> {
 
     fn receive(&self, message: &mut [u8], deadline: Instant) -> Result<usize, String> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let timeout = Timespec::try_from(left).map_err(|error| error.to_string())?;
-            match poll(&mut [PollFd::new(&self.0, PollFlags::IN)], Some(&timeout)) {
-                Ok(0) => return Err("WSGI0154: wsgid does not answer".into()),
-                Ok(_) => {}
-                Err(Errno::INTR) => continue,
-                Err(error) => return Err(format!("WSGI0153: wsgid cannot be reached: {error}")),
-            }
+            self.ready(PollFlags::IN, deadline)?;
             match recv(self.0, &mut message[..], RecvFlags::DONTWAIT) {
+                Ok((0, _)) => return Err("WSGI0153: wsgid has ended".into()),
                 Ok((count, _)) => return Ok(count),
                 Err(Errno::INTR | Errno::AGAIN) => {}
+                Err(error) => return Err(format!("WSGI0153: wsgid cannot be reached: {error}")),
+            }
+        }
+    }
+
+    fn ready(&self, events: PollFlags, deadline: Instant) -> Result<(), String> {
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let timeout = Timespec::try_from(left).map_err(|error| error.to_string())?;
+            match poll(&mut [PollFd::new(&self.0, events)], Some(&timeout)) {
+                Ok(0) => return Err("WSGI0154: wsgid does not answer".into()),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
                 Err(error) => return Err(format!("WSGI0153: wsgid cannot be reached: {error}")),
             }
         }

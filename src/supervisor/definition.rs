@@ -24,7 +24,8 @@ pub struct Definition {
     pub options: Arc<DaemonOptions>,
     /// `ServerName` of the virtual host that defines it; `None`: the main server.
     pub server: Option<Vec<u8>>,
-    python: Interpreter,
+    /// Its Python, if that can be run. One tenant's broken environment is no reason to stop the server.
+    python: Option<Interpreter>,
     uid: u32,
     /// Scripts and their application groups.
     preload: Vec<NameValue>,
@@ -62,8 +63,17 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                 }
                 let about = |reason| format!("WSGI0161: WSGIDaemonProcess {name}: {reason}");
                 let (uid, gid) = identity(options).map_err(about)?;
+                let python = match interpreter(global, options, uid, gid).map_err(about) {
+                    Ok(python) => Some(python),
+                    Err(reason) if process::is_configtest() => return Err(reason),
+                    Err(reason) => {
+                        let text = format!("{reason}; requests for the group are answered 503");
+                        log::server::<Wsgi>(server, Level::Critical, text.as_bytes());
+                        None
+                    }
+                };
                 definitions.push(Definition {
-                    python: interpreter(global, options, uid, gid).map_err(about)?,
+                    python,
                     options: Arc::clone(options),
                     preload: Vec::new(),
                     server: server.is_virtual().then(|| server.hostname().to_vec()),
@@ -72,28 +82,31 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
             }
         }
         preload(main, &mut definitions)?;
+        // The supervisor numbers the groups that it is told of: those come first.
+        definitions.sort_by_key(|definition| definition.python.is_none());
         Ok(definitions)
     });
     found.map(Vec::as_slice)
 }
 
 impl Definition {
-    /// What the supervisor is told.
-    pub fn message(&self, server: Server<'_>) -> parent::Group {
+    /// What the supervisor is told; nothing if the group cannot run.
+    pub fn message(&self, server: Server<'_>) -> Option<parent::Group> {
+        let python = self.python.as_ref()?;
         let global = &server.config::<Wsgi>().global;
-        let home = self.python.home.as_deref().map(Path::as_os_str);
-        parent::Group {
+        let home = python.home.as_deref().map(Path::as_os_str);
+        Some(parent::Group {
             name: self.options.name.clone(),
             eager: true,
             renew: self.options.graceful_reload.or(global.graceful_reload).unwrap_or(true),
-            python: self.python.executable.as_os_str().as_bytes().to_vec(),
+            python: python.executable.as_os_str().as_bytes().to_vec(),
             options: self.options.written.clone(),
             environment: home
                 .map(|home| (b"PYTHONHOME".to_vec(), home.as_bytes().to_vec()))
                 .into_iter()
                 .collect(),
             preload: self.preload.clone(),
-        }
+        })
     }
 
     /// Names the queue: the group, and whom its daemons run as, for replies stay within one user.
@@ -179,6 +192,6 @@ fn interpreter(global: &Global, options: &DaemonOptions, uid: u32, gid: u32) -> 
             global.python_home.as_deref()
         },
     };
-    let run_as = process::child_identity().map(|_| (uid, gid));
+    let run_as = process::child_identity().map(|_| process::run_as((uid, gid)));
     python::find_interpreter(&choice, run_as).map_err(|error| error.to_string())
 }

@@ -9,9 +9,11 @@ mod probe;
 mod reach;
 
 use std::fs;
-use std::io::Read;
+use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 pub use error::{Directive, PythonError};
 use probe::Answer;
@@ -30,6 +32,18 @@ pub struct Choice<'a> {
     pub python: Option<&'a Path>,
     /// `WSGIPythonHome`: the folder of a virtual environment or of an installation.
     pub home: Option<&'a Path>,
+}
+
+/// Another user to ask an interpreter as. Only root may.
+#[derive(Clone, Copy, Debug)]
+pub struct RunAs {
+    /// The user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+    /// Cuts the command off from this process: its terminal, into which whoever holds it could type, and its
+    /// descriptors. The interpreter may be that user's own program.
+    pub isolate: fn(&mut Command),
 }
 
 /// A Python that can be loaded into a process.
@@ -52,19 +66,20 @@ pub struct Python {
     pub base_prefix: PathBuf,
 }
 
-/// Finds the Python of `choice` and makes sure that a process of the user `run_as` (uid and gid; `None`: this process's
+/// Finds the Python of `choice` and makes sure that a process of the user `run_as` (`None`: this process's
 /// user) can load it.
 ///
 /// Runs the interpreter once, as that user, for at most ten seconds. Only root may name another user.
 ///
 /// # Errors
 /// The first thing that is wrong, worded for the administrator in one line.
-pub fn find(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Python, PythonError> {
+pub fn find(choice: &Choice, run_as: Option<RunAs>) -> Result<Python, PythonError> {
     let Examined { found, answer, target } = examine(choice, run_as)?;
     let library = library(&found.executable, &answer, found.version)?;
-    if let Some((uid, gid)) = run_as
-        && let Some(at) = barrier(&library, uid, gid)
+    if let Some(user) = run_as
+        && let Some(at) = barrier(&library, user.uid, user.gid)
     {
+        let uid = user.uid;
         return Err(PythonError::Barrier { path: library, at, uid });
     }
     let bin = found.executable.parent().unwrap_or(Path::new("/")).to_owned();
@@ -110,7 +125,7 @@ pub struct Interpreter {
 ///
 /// # Errors
 /// As [`find`].
-pub fn find_interpreter(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Interpreter, PythonError> {
+pub fn find_interpreter(choice: &Choice, run_as: Option<RunAs>) -> Result<Interpreter, PythonError> {
     examine(choice, run_as).map(|examined| examined.found)
 }
 
@@ -121,7 +136,7 @@ struct Examined {
     target: Target,
 }
 
-fn examine(choice: &Choice, run_as: Option<(u32, u32)>) -> Result<Examined, PythonError> {
+fn examine(choice: &Choice, run_as: Option<RunAs>) -> Result<Examined, PythonError> {
     let (target, directive) = target(choice)?;
     let executable = match &target {
         Target::Interpreter(path) => path.clone(),
@@ -252,7 +267,7 @@ fn setting(text: &str, key: &str) -> Option<String> {
 }
 
 fn settings(venv: &Path) -> String {
-    let bytes = fs::read(venv.join("pyvenv.cfg")).unwrap_or_default();
+    let bytes = read_small(&venv.join("pyvenv.cfg")).unwrap_or_default();
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
@@ -291,12 +306,7 @@ fn check_version(venv: &Path, version: (u8, u8, u8)) -> Result<(), PythonError> 
 }
 
 /// `WSGIPythonHome` is a virtual environment of the interpreter that `WSGIPython` names.
-fn check_same(
-    venv: &Path,
-    version: (u8, u8, u8),
-    python: &Path,
-    run_as: Option<(u32, u32)>,
-) -> Result<(), PythonError> {
+fn check_same(venv: &Path, version: (u8, u8, u8), python: &Path, run_as: Option<RunAs>) -> Result<(), PythonError> {
     check_file(python, Directive::Python)?;
     if same_file(&venv.join("bin/python3"), python) {
         return Ok(());
@@ -399,9 +409,27 @@ fn elf(path: &Path) -> Elf {
     }
 }
 
+/// Opens a regular file. Its owner may be anybody: what became a FIFO meanwhile must not make this process wait.
+fn open_file(path: &Path) -> io::Result<fs::File> {
+    const O_NONBLOCK: i32 = 0o4000; // Linux, on every architecture that Debian has httpd for
+    let file = fs::OpenOptions::new().read(true).custom_flags(O_NONBLOCK).open(path)?;
+    if file.metadata()?.is_file() {
+        Ok(file)
+    } else {
+        Err(io::ErrorKind::InvalidInput.into())
+    }
+}
+
+/// The front of a file that is small if it is what it should be.
+fn read_small(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    open_file(path)?.take(64 * 1024).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 fn elf_head(path: &Path) -> Option<[u8; 20]> {
     let mut head = [0; 20];
-    fs::File::open(path).ok()?.read_exact(&mut head).ok()?;
+    open_file(path).ok()?.read_exact(&mut head).ok()?;
     Some(head)
 }
 

@@ -106,7 +106,7 @@ impl Wanted {
                 home: Some(path),
             },
         };
-        Ok(python::find(&choice, owner.map(Owner::ids))?)
+        Ok(python::find(&choice, owner.map(Owner::run_as))?)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use nix::unistd::{Gid, Group, Uid, User, geteuid};
-use wsgi_core::python::barrier;
+use wsgi_core::python::{RunAs, barrier};
 
 use crate::arguments::Parts;
 use crate::fault::Fault;
@@ -77,9 +77,14 @@ impl Owner {
         }
     }
 
-    /// As [`wsgi_core::python::find`] takes it.
-    pub fn ids(&self) -> (u32, u32) {
-        (self.uid, self.gid)
+    /// As [`wsgi_core::python::find`] takes it. The Python is one that the administrator names here and now, and it keeps
+    /// the terminal that it is named from.
+    pub fn run_as(&self) -> RunAs {
+        RunAs {
+            uid: self.uid,
+            gid: self.gid,
+            isolate: |_| (),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::RunAs;
 use super::error::PythonError;
 use super::reach::barrier;
 
@@ -56,14 +57,14 @@ pub struct Answer {
 ///
 /// # Errors
 /// It cannot be run by the user, does not start, takes too long, or answers something else.
-pub fn ask(executable: &Path, run_as: Option<(u32, u32)>) -> Result<Answer, PythonError> {
+pub fn ask(executable: &Path, run_as: Option<RunAs>) -> Result<Answer, PythonError> {
     let path = || executable.to_owned();
     let said = run(executable, run_as).map_err(|error| match (error.kind(), run_as) {
         (io::ErrorKind::TimedOut, _) => PythonError::TimedOut {
             path: path(),
             seconds: PATIENCE.as_secs(),
         },
-        (io::ErrorKind::PermissionDenied, Some((uid, gid))) => match barrier(executable, uid, gid) {
+        (io::ErrorKind::PermissionDenied, Some(RunAs { uid, gid, .. })) => match barrier(executable, uid, gid) {
             Some(at) => PythonError::Barrier { path: path(), at, uid },
             None => PythonError::NotExecutable {
                 path: path(),
@@ -97,7 +98,7 @@ pub fn ask(executable: &Path, run_as: Option<(u32, u32)>) -> Result<Answer, Pyth
 }
 
 /// Everything that the interpreter writes, standard error included.
-fn run(executable: &Path, run_as: Option<(u32, u32)>) -> io::Result<Vec<u8>> {
+fn run(executable: &Path, run_as: Option<RunAs>) -> io::Result<Vec<u8>> {
     // A socket instead of a pipe: reading from it can have a time limit.
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(executable);
@@ -112,8 +113,9 @@ fn run(executable: &Path, run_as: Option<(u32, u32)>) -> io::Result<Vec<u8>> {
     if let Some(folders) = std::env::var_os("LD_LIBRARY_PATH") {
         command.env("LD_LIBRARY_PATH", folders);
     }
-    if let Some((uid, gid)) = run_as {
-        command.uid(uid).gid(gid);
+    if let Some(user) = run_as {
+        command.uid(user.uid).gid(user.gid);
+        (user.isolate)(&mut command);
     }
     let mut child = command.spawn()?;
     // The command holds copies of their end; while it lives there is no end of file.
