@@ -38,7 +38,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--dist", type=Path, default=DIST, help="folder with another build of ours than target/dist")
     parser.add_argument("--before", type=Path, metavar="DIST", help="a further build of ours, measured beside it")
     parser.add_argument("--workload", metavar="NAMES", help=f"workloads: {', '.join(loads)}")
-    parser.add_argument("--clients", metavar="NUMBERS", default="16,1", help="connections, default %(default)s; all but the first for hello only")
+    parser.add_argument(
+        "--clients",
+        metavar="NUMBERS",
+        default="16,1",
+        help="connections, default %(default)s; all but the first for hello only",
+    )
     parser.add_argument("--rounds", type=int, help="rounds, each with all contenders in turn; default 5")
     parser.add_argument("--seconds", type=int, default=1, help="length of one measurement, default %(default)s")
     parser.add_argument("--tries", type=int, help="measurements until the machine is quiet; default 3, 1 if quick")

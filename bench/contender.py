@@ -26,7 +26,7 @@ class Contender:
     """Lines that name the Python of its processes: `{python}`, for daemons `{daemon}`."""
     folder: str = ""
     """A directive for the folder of the files."""
-    answers: Callable[[Workload], bool] = lambda workload: True
+    answers: Callable[[Workload], bool] = lambda _workload: True
     backend: Callable[[Path], list[str]] | None = None
     """The command of the server behind httpd, if there is one; it gets the server's folder."""
     separate: bool = False

@@ -19,7 +19,7 @@ class MissingError(Exception):
 def version(package: str) -> str | None:
     """The version installed, None if it is not."""
     found = [*VENV.glob("lib/*/site-packages/*.dist-info"), *VENV.glob("lib/*/site-packages/*.egg-info")]
-    names = {folder.name.split("-")[0].lower(): folder.name.split("-")[1].removesuffix(".dist") for folder in found}
+    names = {folder.name.split("-")[0].lower(): folder.name.split("-")[1].removesuffix(".egg") for folder in found}
     return names.get(package)
 
 

@@ -13,6 +13,8 @@ from bench.workload import Connection, Workload
 
 WARM = 200
 COUNTED = 500
+THREADS = 4
+"""Of httpd: few, so that each has had its first requests when counting begins."""
 
 DUMP = Workload("dump", "counts written", len("ok\n"))
 COUNTER = f"<Location {DUMP.path}>\n  Require all granted\n  SetHandler counter-dump\n</Location>\n"
@@ -60,7 +62,8 @@ def instructions(folder: Path, contender: Contender, workload: Workload, keep: P
             # gunicorn and granian start their workers by exec; httpd starts nothing that way that serves requests.
             f"--trace-children={'yes' if part == 'python' else 'no'}",
             f"--callgrind-out-file={server.folder}/{part}.%p",
-        ]
+        ],
+        THREADS,
     )
     library = str(c_library("dump"))
 
@@ -109,7 +112,7 @@ def _total(profile: Path) -> int:
 def system_calls(folder: Path, contender: Contender, workload: Workload) -> dict[str, dict[str, float]]:
     """System calls of all threads per request, by part and name, most frequent first."""
     server = Server(folder, contender, [workload, PROBE] if _runs_python(contender) else [workload])
-    server.start()
+    server.start(threads=THREADS)
     tracers = {}
     try:
         application = _probe(server) if contender.separate else None
@@ -127,7 +130,7 @@ def system_calls(folder: Path, contender: Contender, workload: Workload) -> dict
             tracer.communicate(timeout=30)
     finally:
         server.stop()
-    calls: dict[str, dict[str, float]] = {}
+    calls: dict[str, dict[str, float]] = {"httpd": {}}
     for pid in tracers:
         part = calls.setdefault("application" if pid == application else "httpd", {})
         for line in (server.folder / f"strace.{pid}").read_text().splitlines():

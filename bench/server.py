@@ -91,7 +91,7 @@ class Server:
         # The child may be another user: it reads the scripts and writes what its tools (valgrind) leave behind.
         self.folder.chmod(0o777)
 
-    def start(self, tool: Callable[[str], list[str]] | None = None) -> None:
+    def start(self, tool: Callable[[str], list[str]] | None = None, threads: int = THREADS + SPARE) -> None:
         """Starts httpd and what stands behind it; `tool` gives the command of a tool to run a part of it under, whose
         name ("httpd" or "python") it gets."""
         with socket.socket() as probe:
@@ -104,13 +104,13 @@ class Server:
             modules=apxs("LIBEXECDIR"),
             apps=self.folder / "apps",
             directive=self.contender.folder,
-            threads=THREADS + SPARE,
+            threads=threads,
             user="User www-data\nGroup www-data" if os.geteuid() == 0 else "",
         )
         python = f"{VENV}/bin/python"
         lines = self.contender.python.format(python=python, daemon=self._wrapped(tool, python))
         config.write_text(common + "".join(lines if line == "{python}" else line for line in self._own))
-        wrap = tool or (lambda part: [])
+        wrap = tool or (lambda _part: [])
         if self.contender.backend:
             user = {"user": "www-data", "group": "www-data", "extra_groups": []} if os.geteuid() == 0 else {}
             self._backend = self._spawn(wrap("python") + self.contender.backend(self.folder), **user)
