@@ -181,9 +181,10 @@ class Httpd:
     """A server with its own folder; `config` follows the base configuration.
 
     `threads` is the number of requests served at a time; under a threaded MPM by `processes` children.
+    `options` are further ones of the daemon process group.
     """
 
-    def __init__(self, setup: Setup, config: str = "", threads: int = 8, processes: int = 1):
+    def __init__(self, setup: Setup, config: str = "", threads: int = 8, processes: int = 1, options: str = ""):
         self.setup = setup
         self.port = free_port()
         self.root = Path(tempfile.mkdtemp(prefix="wsgi-test-")).resolve()
@@ -192,7 +193,7 @@ class Httpd:
         self.config = self.root / "httpd.conf"
         self.log = errorlog.ErrorLog(self.root / "error.log")
         self.process: subprocess.Popen | None = None
-        self._threads, self._processes = threads, processes
+        self._threads, self._processes, self._options = threads, processes, options
         self.configure(config)
 
     def configure(self, config: str) -> None:
@@ -216,7 +217,8 @@ class Httpd:
             base += f'WSGIPython "{self.setup.python}"\n'
         if self.setup.daemon:
             processes = f" processes={self._processes}" if self._processes > 1 else ""
-            base += f"WSGIDaemonProcess {GROUP} threads={self._threads}{processes}\nWSGIProcessGroup {GROUP}\n"
+            base += f"WSGIDaemonProcess {GROUP} threads={self._threads}{processes} {self._options}\n"
+            base += f"WSGIProcessGroup {GROUP}\n"
         self.config.write_text(base + config)
 
     def write(self, name: str, text: str) -> Path:

@@ -32,6 +32,8 @@ def environment(setup):
     )
 
 
+# WSGIPythonPath is for embedded mode.
+SERVER = {"options": "python-path=${ROOT}/site"}
 CONFIG = f"""
 WSGIPythonHome "{VENV}"
 WSGIPythonPath "${{ROOT}}/site"

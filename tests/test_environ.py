@@ -7,6 +7,8 @@ import time
 
 import pytest
 
+from httpd import GROUP
+
 CONFIG = """
 LoadModule auth_basic_module ${MODULES}/mod_auth_basic.so
 LoadModule authn_core_module ${MODULES}/mod_authn_core.so
@@ -301,8 +303,8 @@ def test_wsgi_keys(httpd, setup):
     assert seen["wsgi.version"] == [1, 0]
     assert kinds["wsgi.version"] == "tuple"
     assert seen["wsgi.url_scheme"] == "http"
-    assert seen["wsgi.multithread"] is setup.threaded
-    assert seen["wsgi.multiprocess"] is not setup.threaded  # under prefork there is a process for each request
+    assert seen["wsgi.multithread"] is setup.shared
+    assert seen["wsgi.multiprocess"] is not setup.shared  # under prefork there is a process for each request
     assert seen["wsgi.run_once"] is False
     assert seen["wsgi.input_terminated"] is True
     assert kinds["wsgi.multithread"] == kinds["wsgi.multiprocess"] == kinds["wsgi.run_once"] == "bool"
@@ -336,7 +338,7 @@ def test_own_keys(httpd):
     assert len(seen["apache.version"]) == 3
     assert seen["apache.version"][:2] == [2, 4]
     assert kinds["mod_wsgi.version"] == kinds["apache.version"] == "tuple"
-    assert seen["mod_wsgi.process_group"] == ""
+    assert seen["mod_wsgi.process_group"] == (GROUP if httpd.setup.daemon else "")
     assert seen["mod_wsgi.application_group"] == ""
     assert seen["mod_wsgi.callable_object"] == "application"
     assert seen["mod_wsgi.request_handler"] == "wsgi-script"
@@ -351,7 +353,11 @@ def test_own_keys(httpd):
     assert int(seen["mod_wsgi.server_pid"]) in httpd.children()
     assert kinds["mod_wsgi.thread_id"] == "int"
     assert before - 1 < seen["mod_wsgi.request_start"] <= seen["mod_wsgi.application_start"] < time.time() + 1
-    assert seen["mod_wsgi.queue_start"] == seen["mod_wsgi.daemon_start"] == 0.0
+    if httpd.setup.daemon:
+        assert before - 1 < seen["mod_wsgi.queue_start"] <= seen["mod_wsgi.daemon_start"]
+        assert seen["mod_wsgi.daemon_start"] <= seen["mod_wsgi.application_start"]
+    else:
+        assert seen["mod_wsgi.queue_start"] == seen["mod_wsgi.daemon_start"] == 0.0
     assert not [key for key in seen if key.startswith("mod_wsgi.x-")]
 
 

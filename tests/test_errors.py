@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from httpd import GROUP
+
 CONFIG = """
 WSGIApplicationGroup %{GLOBAL}
 WSGIScriptAlias /errors ${APPS}/errors.py
@@ -170,7 +172,7 @@ def test_traceback_header(httpd):
     assert re.search(r"WSGI\d{4}: ", block[0].text)
     assert re.search(r"\[script \S*/raises\.py\]", block[0].text)
     assert "main interpreter" in block[0].text
-    assert "embedded" in block[0].text
+    assert (f'"{GROUP}"' if httpd.setup.daemon else "embedded") in block[0].text
 
 
 @pytest.mark.parametrize(
@@ -190,12 +192,12 @@ def test_traceback_header(httpd):
 )
 def test_exceptions(httpd, name, exception):
     """Any exception before the head is out gives 500 and is logged; the server goes on."""
-    pids = set(httpd.children())
+    pids = set(httpd.workers())
     reply = httpd.get(f"/raises/{name}")
     assert reply.status == 500
     assert reply.header("X-Never") is None
     assert httpd.get("/raises/fine").body == b"ok"
-    assert pids <= set(httpd.children())
+    assert pids <= set(httpd.workers())
     httpd.log.expect_traceback(exception)
     httpd.log.allow(
         r"^second line|third line|Broken: the message|direct cause|^Traceback|^  |^$|Previous line repeated"
@@ -204,11 +206,11 @@ def test_exceptions(httpd, name, exception):
 
 def test_exit(httpd):
     """SystemExit is logged as such, and ends nothing but the request."""
-    pids = set(httpd.children())
+    pids = set(httpd.workers())
     assert httpd.get("/raises/exits").status == 500
     (block,) = httpd.log.expect_traceback("SystemExit: the exit's message")
     assert "SystemExit" in block[0].text
-    assert pids <= set(httpd.children())
+    assert pids <= set(httpd.workers())
 
 
 def test_unprintable(httpd):

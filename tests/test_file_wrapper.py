@@ -184,7 +184,7 @@ def test_shrinking_file(httpd):
     """A file that shrinks while it is sent cuts the reply, and never the child."""
     (httpd.root / "shrinking").write_bytes(CONTENT)
     (httpd.root / "shrinking").chmod(0o666)
-    pids = set(httpd.children())
+    pids = set(httpd.workers())
     with httpd.connect(timeout=5) as connection:
         reply = connection.get(f"/files/growing?{httpd.root / 'shrinking'}")
     if reply.status == 200:
@@ -192,7 +192,8 @@ def test_shrinking_file(httpd):
         assert reply.end in ("truncated", "reset") or reply.header("Content-Length") == str(len(reply.body))
     httpd.log.expect("file closed")
     httpd.log.allow("length|Length|AH0|Traceback|^  |Error")
-    assert pids <= set(httpd.children())
+    httpd.log.allow("WSGI0141|WSGI0143")  # httpd looks at a daemon's file itself, and finds it too short
+    assert pids <= set(httpd.workers())
 
 
 @differs("leaves the connection open, without its last chunk")

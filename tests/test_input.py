@@ -122,6 +122,7 @@ def test_echo(httpd):
         assert reply.end == "complete"
 
 
+@pytest.mark.modes("embedded")  # the daemon gets a small body once httpd has it whole
 def test_answer_before_reading(httpd):
     """An application may begin to answer before the client has sent the body."""
     with httpd.connect() as connection:
@@ -188,6 +189,7 @@ def test_limit(httpd):
     assert not httpd.log.find("results:")
 
 
+@pytest.mark.modes("embedded")  # the daemon gets a small body once httpd has it whole
 def test_limit_chunked(httpd):
     """A chunked body above LimitRequestBody raises OSError in the application."""
     headers = [calls(["read"], ["read"]), ("Transfer-Encoding", "chunked")]
@@ -255,6 +257,7 @@ def test_slow_body(httpd):
         assert json.loads(slow.reply().body) == ["012", "34\n", "6789"]
 
 
+@pytest.mark.modes("embedded")  # the daemon gets a small body once httpd has it whole
 def test_short_read_waits(httpd):
     """read(n) waits for n bytes; it does not give the first piece that came."""
     with httpd.connect() as connection:
@@ -269,6 +272,7 @@ def test_short_read_waits(httpd):
         assert connection.chunk() == b""
 
 
+@pytest.mark.modes("embedded")  # the daemon gets a small body once httpd has it whole
 @pytest.mark.short
 @pytest.mark.parametrize("how", ["close", "abort"])
 @pytest.mark.parametrize("operation", [["read"], ["read", 50], ["readlines"], ["list"]])
@@ -287,6 +291,7 @@ def test_client_gone(httpd, how, operation):
     assert second["text"]
 
 
+@pytest.mark.modes("embedded")  # the daemon gets a small body once httpd has it whole
 @pytest.mark.parametrize("bytes_", [b"zz\r\nabc\r\n0\r\n\r\n", b"3\r\nabcdef\r\n0\r\n\r\n", b"-1\r\n"])
 def test_bad_chunk(httpd, bytes_):
     """Broken chunked framing raises OSError in the application."""
@@ -299,6 +304,7 @@ def test_bad_chunk(httpd, bytes_):
         assert "OSError" in errors(result)
 
 
+@pytest.mark.modes("embedded")  # the daemon gets a small body once httpd has it whole
 def test_timeout(start_httpd):
     """A client that stops sending makes the read raise OSError when httpd's Timeout has passed."""
     httpd = start_httpd("Timeout 1\nWSGIScriptAlias / ${APPS}/input.py\n")

@@ -233,6 +233,7 @@ def test_no_bytecode(httpd):
 # --- loading anew
 
 
+@pytest.mark.modes("embedded")  # daemons are replaced: test_daemon_reload.py
 @pytest.mark.short
 def test_reload(httpd):
     """A changed script is loaded anew at the next request, in the same process."""
@@ -244,6 +245,7 @@ def test_reload(httpd):
             assert connection.get("/scripts/changing.wsgi").body == text.encode()
 
 
+@pytest.mark.modes("embedded")  # daemons are replaced: test_daemon_reload.py
 def test_reload_older(httpd):
     """A script whose time went backwards counts as changed."""
     httpd.write("scripts/older.wsgi", script("new"))
@@ -263,6 +265,7 @@ def test_reload_off(httpd):
         assert connection.get("/fixed/fixed.wsgi").body == b"one"
 
 
+@pytest.mark.modes("embedded")  # daemons are replaced: test_daemon_reload.py
 def test_reload_broken(httpd):
     """A change that breaks the script gives 500 until it is mended; the old code is not run."""
     httpd.write("scripts/broken.wsgi", script("fine"))
@@ -275,6 +278,7 @@ def test_reload_broken(httpd):
     assert httpd.get("/scripts/broken.wsgi").body == b"mended"
 
 
+@pytest.mark.modes("embedded")  # daemons are replaced: test_daemon_reload.py
 def test_deleted(httpd):
     """A deleted script is 404, and back when it is there again."""
     path = httpd.write("scripts/deleted.wsgi", script("there"))
@@ -300,6 +304,7 @@ def application(environ, start_response):
 """
 
 
+@pytest.mark.modes("embedded")  # daemons are replaced: test_daemon_reload.py
 def test_reload_required(httpd):
     """The module's own reload_required() decides too; one that raises is logged and changes nothing."""
     flag = httpd.folder("flags") / "flag"
@@ -321,6 +326,7 @@ def test_reload_required(httpd):
     httpd.log.expect_traceback("LookupError: in reload_required")
 
 
+@pytest.mark.modes("embedded")  # daemons are replaced: test_daemon_reload.py
 def test_own_mtime(httpd):
     """A module that has deleted its own __mtime__ is loaded anew."""
     source = (
