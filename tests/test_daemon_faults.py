@@ -108,11 +108,11 @@ def test_killed_in_reply_http2(start, how):
 def test_killed_while_others_wait(start):
     """Who waits in the queue is served by the next process."""
     httpd = start("threads=2", threads=16)
+    pid = int(httpd.get("/shop/pid").text)
     with ExitStack() as stack:
         running = [send(httpd, "/shop/wait/never", stack) for _ in range(2)]
         begun(httpd, "begun-never", 2)
         waiting = [send(httpd, "/shop/ran/after", stack) for _ in range(10)]
-        (pid,) = httpd.daemons()
         os.kill(pid, signal.SIGKILL)
         assert [connection.reply().status for connection in running] == [502, 502]
         assert [connection.reply().status for connection in waiting] == [200] * 10
@@ -147,7 +147,7 @@ def test_kills_under_load(start):
     assert kills >= 2
     assert set(statuses) <= {200, 502, 503}
     assert len([status for status in statuses if status != 200]) <= kills * 4, kills
-    httpd.log.allow("WSGI0710|WSGI0141|WSGI0142|WSGI0713|WSGI0715")
+    httpd.log.allow("WSGI0710|WSGI0141|WSGI0142|WSGI071[345]")
 
 
 # --- no daemon is free
@@ -315,10 +315,7 @@ def test_child_crashes(start):
 # --- stop
 
 
-LATE = pytest.mark.xfail(strict=True, reason="the daemons are told only when httpd has given its children 10 s")
-
-
-@pytest.mark.parametrize("what", ["idle", *(pytest.param(n, marks=LATE) for n in ("stuck", "spinning", "holding"))])
+@pytest.mark.parametrize("what", ["idle", "stuck", "spinning", "holding"])
 def test_stop(start, what):
     """A stop leaves nothing running for longer than shutdown-timeout and a second."""
     httpd = start("processes=2 threads=2 shutdown-timeout=2")
@@ -332,7 +329,7 @@ def test_stop(start, what):
         begin = time.monotonic()
         assert httpd.stop() == 0
         took = time.monotonic() - begin
-    assert took < (1.5 if what == "idle" else 3.5), took
+    assert took < (2 if what == "idle" else 4.5), took  # of which up to 0.5 s are for open connections
     assert not [pid for pid in pids if program_of(pid)]
     httpd.log.allow("WSGI0505|WSGI0302|WSGI0303|WSGI0716|AH00045|WSGI0141|WSGI05|Thread|  File|Stack|stack")
 
