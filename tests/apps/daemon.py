@@ -148,8 +148,6 @@ def junk(environ, start_response, how):
     sockets = [int(name) for name, target in descriptors().items() if target.startswith("socket:") and int(name) > 2]
     data = {"zeros": bytes(4096), "ones": b"\xff" * 4096, "text": b"HTTP/1.1 200 OK\r\n\r\n" * 100}[how]
     for fd in sockets:
-        import socket as module
-
         with socket.socket(fileno=os.dup(fd)) as one:
             if one.type == socket.SOCK_STREAM:
                 one.send(data)
