@@ -35,7 +35,7 @@ use crate::httpd::server::Server;
 use crate::httpd::{child, log, process};
 use crate::module::Wsgi;
 use control::Control;
-pub use definition::{Definition, check};
+pub use definition::{Definition, ScriptOwner, check};
 
 /// Bytes that a queue holds for each request that may wait: most heads are smaller, few are much larger.
 const QUEUED_REQUEST: usize = 4096;

@@ -1,6 +1,8 @@
 //! Daemon process groups, as an httpd child sees them.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use wsgi_core::supervision::State;
 use wsgi_core::wire::control::status::{SLOT, decode};
 
 use super::pair::Pool;
-use crate::supervisor::Definition;
+use crate::supervisor::{Definition, ScriptOwner};
 
 /// The groups of all servers.
 pub struct Groups(Vec<Group>);
@@ -38,6 +40,8 @@ pub struct Group {
     /// Where the supervisor shows how the group is, and the group's place there.
     status: Arc<OwnedFd>,
     slot: u64,
+    /// Who must own the scripts.
+    script_owner: Option<ScriptOwner>,
     /// Reply pairs between requests.
     pub pairs: Pool,
     /// How long a request may wait for a daemon.
@@ -66,6 +70,7 @@ impl Group {
             queue,
             status,
             slot: (index * SLOT) as u64,
+            script_owner: definition.script_owner,
             pairs: Pool::default(),
             queue_timeout: options.queue_timeout,
             socket_timeout: options.socket_timeout.unwrap_or(timeout),
@@ -77,6 +82,18 @@ impl Group {
     /// The end of the queue that requests are put into.
     pub fn queue(&self) -> BorrowedFd<'_> {
         self.queue.as_fd()
+    }
+
+    /// Whether a script, and the folder that it is in, belong to whom they must, and nobody else can change them.
+    pub fn permits(&self, script: &Path) -> bool {
+        let Some(owner) = self.script_owner else { return true };
+        let folder = script.parent().unwrap_or(Path::new("/"));
+        [script, folder].into_iter().all(|path| {
+            path.metadata().is_ok_and(|data| match owner {
+                ScriptOwner::User(uid) => data.uid() == uid && data.mode() & 0o022 == 0,
+                ScriptOwner::Group(gid) => data.gid() == gid && data.mode() & 0o002 == 0,
+            })
+        })
     }
 
     /// How the group is.

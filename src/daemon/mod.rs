@@ -7,6 +7,10 @@ mod pair;
 mod relay;
 mod upload;
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
 use wsgi_core::abi::Level;
 use wsgi_core::supervision::{State, Time};
 use wsgi_core::wire::control::status::retry_after;
@@ -27,6 +31,17 @@ const RETRIES: usize = 3;
 
 /// Runs a request in a daemon of `group` and says how it ended.
 pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, group: &Group) -> Answer {
+    let script = Path::new(OsStr::from_bytes(request.filename()));
+    if !group.permits(script) {
+        let text = format!(
+            "WSGI0144: {} is not run: script-user= or script-group= of process group {} asks for another owner of the \
+             script or of its folder, or one of them can be changed by others",
+            script.display(),
+            group.name
+        );
+        log::request::<Wsgi>(request, Level::Error, text.as_bytes());
+        return Answer::Status(403);
+    }
     if let State::Failed { retry } = group.state() {
         return unavailable(request, group, "its daemons cannot be started, see above", retry);
     }

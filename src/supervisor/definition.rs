@@ -6,9 +6,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
 
-use nix::unistd::{Gid, Uid, User};
+use nix::errno::Errno;
+use nix::unistd::{Gid, Group, Uid, User};
 use wsgi_core::abi::Level;
-use wsgi_core::daemon_options::{Account, DaemonOptions};
+use wsgi_core::daemon_options::{Account, DaemonOptions, NO_EFFECT};
 use wsgi_core::directive::NameValue;
 use wsgi_core::python::{self, Choice, Interpreter};
 use wsgi_core::wire::control::parent;
@@ -18,12 +19,23 @@ use crate::httpd::server::Server;
 use crate::httpd::{log, process};
 use crate::module::Wsgi;
 
+/// Who must own the scripts of a group.
+#[derive(Clone, Copy, Debug)]
+pub enum ScriptOwner {
+    /// `script-user`
+    User(u32),
+    /// `script-group`
+    Group(u32),
+}
+
 /// A group.
 pub struct Definition {
     /// Its options.
     pub options: Arc<DaemonOptions>,
     /// `ServerName` of the virtual host that defines it; `None`: the main server.
     pub server: Option<Vec<u8>>,
+    /// Who must own its scripts.
+    pub script_owner: Option<ScriptOwner>,
     /// Its Python, if that can be run. One tenant's broken environment is no reason to stop the server.
     python: Option<Interpreter>,
     uid: u32,
@@ -40,7 +52,18 @@ pub fn check(server: Server<'_>) -> Result<(), String> {
         let text = format!("WSGI0163: {name} has no effect here; it can be left out");
         log::server::<Wsgi>(server, Level::Notice, text.as_bytes());
     }
-    of(server).map(drop)
+    for definition in of(server)? {
+        let options = &definition.options;
+        for (name, _) in &options.written {
+            let name = String::from_utf8_lossy(name);
+            if NO_EFFECT.contains(&&*name) {
+                let group = String::from_utf8_lossy(&options.name);
+                let text = format!("WSGI0164: WSGIDaemonProcess {group}: option {name}= has no effect here");
+                log::server::<Wsgi>(server, Level::Info, text.as_bytes());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// All definitions.
@@ -73,6 +96,7 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                     }
                 };
                 definitions.push(Definition {
+                    script_owner: script_owner(options).map_err(about)?,
                     python,
                     options: Arc::clone(options),
                     preload: Vec::new(),
@@ -157,6 +181,27 @@ fn preload(main: Server<'_>, definitions: &mut [Definition]) -> Result<(), Strin
         }
     }
     Ok(())
+}
+
+fn script_owner(options: &DaemonOptions) -> Result<Option<ScriptOwner>, String> {
+    let name = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let unknown = |option: &str, error: Option<Errno>| match error {
+        None => format!("{option}= names nobody that this system knows; correct the name"),
+        Some(error) => format!("{option}= cannot be looked up: {error}"),
+    };
+    Ok(match (&options.script_user, &options.script_group) {
+        (Some(Account::Number(uid)), _) => Some(ScriptOwner::User(*uid)),
+        (Some(Account::Name(user)), _) => match User::from_name(&name(user)) {
+            Ok(Some(user)) => Some(ScriptOwner::User(user.uid.as_raw())),
+            other => return Err(unknown("script-user", other.err())),
+        },
+        (None, Some(Account::Number(gid))) => Some(ScriptOwner::Group(*gid)),
+        (None, Some(Account::Name(group))) => match Group::from_name(&name(group)) {
+            Ok(Some(group)) => Some(ScriptOwner::Group(group.gid.as_raw())),
+            other => return Err(unknown("script-group", other.err())),
+        },
+        (None, None) => None,
+    })
 }
 
 /// Whom the daemons run as. Only root can choose.

@@ -5,9 +5,19 @@ use super::value::Value;
 use crate::directive::Refusal;
 
 /// Options that are checked but change nothing here.
-pub const NO_EFFECT: [&str; 1] = [
-    // There is no socket file that somebody could own.
+pub const NO_EFFECT: [&str; 8] = [
+    // There is no socket file that somebody could own, and nothing to connect to.
     "socket-user",
+    "connect-timeout",
+    // Replies go to the client as they come.
+    "response-socket-timeout",
+    "response-flush-delay",
+    "response-buffer-size",
+    // A reply's head is bounded as a whole.
+    "header-buffer-size",
+    // Reply pairs are the same for all groups.
+    "send-buffer-size",
+    "receive-buffer-size",
 ];
 
 /// The names of all options.
