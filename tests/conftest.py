@@ -65,10 +65,6 @@ def pytest_report_header(config) -> list[str]:
 
 
 DEFECTS = {
-    "test_range": "wsgi.file_wrapper: a Range request gets the whole file",
-    "test_django_responses": "wsgi.file_wrapper: a Range request gets the whole file",
-    "test_half_closed": "a client that has closed its sending side gets 502",
-    "test_virtual_host": "with any VirtualHost, a group of the main server counts as defined twice",
     "test_print[event-daemon-unfinished-lines5]": "a last line without an end is logged without the client",
     "test_continue[event-daemon-operation1]": "read(0) does not send 100 Continue",
 }

@@ -220,7 +220,6 @@ def test_preload_fails(start_httpd, text):
     wait_for(lambda: httpd.get("/broken").body == b"mended", "the group to recover", 40)
 
 
-@pytest.mark.xfail(strict=True, reason="it hangs until socket-timeout")
 def test_waiting_while_start_fails(start_httpd):
     """Who waits in the queue while the starts fail gets 503 when the group has failed, not the end of a timeout."""
 

@@ -4,14 +4,18 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::pread;
-use wsgi_core::supervision::State;
+use wsgi_core::supervision::{State, Time};
 use wsgi_core::wire::control::status::{SLOT, decode};
 
 use super::pair::Pool;
 use crate::supervisor::{Definition, ScriptOwner};
+
+/// Seconds without a refusal after which the next one is logged again.
+const BURST: u64 = 5;
 
 /// The groups of all servers.
 pub struct Groups(Vec<Group>);
@@ -42,6 +46,8 @@ pub struct Group {
     slot: u64,
     /// Who must own the scripts.
     script_owner: Option<ScriptOwner>,
+    /// When a request was refused last, in seconds of `CLOCK_MONOTONIC`.
+    refused: AtomicU64,
     /// Reply pairs between requests.
     pub pairs: Pool,
     /// How long a request may wait for a daemon.
@@ -71,6 +77,7 @@ impl Group {
             status,
             slot: (index * SLOT) as u64,
             script_owner: definition.script_owner,
+            refused: AtomicU64::new(0),
             pairs: Pool::default(),
             queue_timeout: options.queue_timeout,
             socket_timeout: options.socket_timeout.unwrap_or(timeout),
@@ -94,6 +101,12 @@ impl Group {
                 ScriptOwner::Group(gid) => data.gid() == gid && data.mode() & 0o002 == 0,
             })
         })
+    }
+
+    /// Whether a refusal now is the first after a pause.
+    pub fn begins_burst(&self, now: Time) -> bool {
+        let last = self.refused.swap(now.as_secs(), Ordering::Relaxed);
+        now.as_secs().saturating_sub(last) > BURST
     }
 
     /// How the group is.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use wsgi_core::abi::Sent;
 use wsgi_core::header;
-use wsgi_core::supervision::Time;
+use wsgi_core::supervision::{State, Time};
 use wsgi_core::wire::body::head_more;
 use wsgi_core::wire::reply::{Ending, Event, Head, Reader};
 use wsgi_core::wire::request::{self as wire, New};
@@ -47,6 +47,8 @@ pub enum End {
 
 /// Received at a time.
 const PIECE: usize = 64 * 1024;
+/// How often a waiting request looks after its group.
+const LOOK: Duration = Duration::from_millis(500);
 /// How soon the client is asked again for more of the body where its connection cannot be watched (HTTP/2).
 const UNWATCHED: Duration = Duration::from_millis(5);
 
@@ -80,6 +82,8 @@ pub struct Relay<'r, 'e> {
     /// Some of the reply was passed on.
     begun: bool,
     files: VecDeque<OwnedFd>,
+    /// A file that waits for what follows it.
+    held: Option<Piece<'static>>,
 }
 
 impl<'r, 'e> Relay<'r, 'e> {
@@ -158,6 +162,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             redirect: None,
             begun: false,
             files: VecDeque::new(),
+            held: None,
         };
         for part in rest.chunks(MAX_DATA) {
             relay.out.extend_from_slice(&head_more(nonce, part.len()));
@@ -229,7 +234,12 @@ impl<'r, 'e> Relay<'r, 'e> {
                 }
                 return Err(if begun { Stop::Silent } else { Stop::Late });
             }
-            self.wait(limit.saturating_sub(moment))?;
+            let wait = limit.saturating_sub(moment);
+            // Nobody tells a waiting request that its group has given up.
+            self.wait(if begun { wait } else { wait.min(LOOK) })?;
+            if !self.reader.begun() && matches!(self.group.state(), State::Failed { .. }) {
+                return Err(Stop::GivenUp);
+            }
         }
     }
 
@@ -312,7 +322,7 @@ impl<'r, 'e> Relay<'r, 'e> {
 
     /// Takes all events that are whole; passes on what they say to the client.
     fn take_events(&mut self, input: &mut &[u8]) -> Result<Option<Ending>, Stop> {
-        let mut pieces = Vec::new();
+        let mut pieces: Vec<Piece<'_>> = self.held.take().into_iter().collect();
         let ending = loop {
             match self.reader.next(input) {
                 Ok(Event::Started) => {}
@@ -334,6 +344,16 @@ impl<'r, 'e> Relay<'r, 'e> {
         };
         if self.redirect.is_some() {
             return Ok(ending);
+        }
+        // A file goes on together with what follows: filters that pick ranges want to see where the reply ends.
+        if ending.is_none() {
+            self.held = match pieces.pop() {
+                Some(Piece::File { file, offset, length }) => Some(Piece::File { file, offset, length }),
+                other => {
+                    pieces.extend(other);
+                    None
+                }
+            };
         }
         let short = self.missing.is_some_and(|missing| missing > 0);
         let end = ending == Some(Ending::Complete) && !short;
@@ -437,14 +457,18 @@ impl<'r, 'e> Relay<'r, 'e> {
             }
             Err(stop) => stop,
         };
-        if matches!(stop, Stop::Late) {
+        if matches!(stop, Stop::Late | Stop::GivenUp) {
             self.near.shut();
             let mut rest = [0; 64];
             // A frame that was sent before the shutdown is still there: then the request runs.
-            if !matches!(self.near.receive(&mut rest, &mut self.files), Ok(received) if received.bytes > 0)
-                && self.group.queue_timeout.is_some()
-            {
-                return End::NotRun("no daemon was free within queue-timeout");
+            let started = matches!(self.near.receive(&mut rest, &mut self.files), Ok(received) if received.bytes > 0);
+            match stop {
+                // Whoever had taken it would have said so by now: it has waited for longer than daemons may keep silent.
+                Stop::GivenUp if !started => return End::NotRun("its daemons cannot be started"),
+                Stop::Late if !started && self.group.queue_timeout.is_some() => {
+                    return End::NotRun("no daemon was free within queue-timeout");
+                }
+                _ => {}
             }
         }
         let (status, reason) = match stop {
@@ -455,7 +479,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             Stop::FilterAnswered => return End::FilterAnswered,
             Stop::Gone => (502, "the daemon ended before it had answered".to_owned()),
             Stop::Invalid(reason) => (502, format!("the daemon broke the protocol: {reason}")),
-            Stop::Silent | Stop::Late => (504, "no answer within socket-timeout".to_owned()),
+            Stop::Silent | Stop::Late | Stop::GivenUp => (504, "no answer within socket-timeout".to_owned()),
             Stop::System(error) => (500, format!("the answer cannot be received: {error}")),
         };
         if self.begun {
@@ -481,6 +505,8 @@ enum Stop {
     Silent,
     /// No daemon has begun the request in time.
     Late,
+    /// The group's daemons cannot be started.
+    GivenUp,
     /// Nobody waits for the reply any more.
     ClientGone,
     /// An output filter has answered.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::ptr;
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -36,7 +37,7 @@ pub struct Definition {
     pub server: Option<Vec<u8>>,
     /// Who must own its scripts.
     pub script_owner: Option<ScriptOwner>,
-    /// Its Python, if that can be run. One tenant's broken environment is no reason to stop the server.
+    /// Its Python, if that can be run. What a tenant can break by himself is no reason to stop the server.
     python: Option<Interpreter>,
     uid: u32,
     /// Scripts and their application groups.
@@ -76,7 +77,7 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
     let found = global.definitions.get_or_try_init(|| {
         let mut names = HashSet::new();
         let mut definitions = Vec::new();
-        for server in main.all() {
+        for server in configured(main) {
             for options in &server.config::<Wsgi>().daemons {
                 let name = String::from_utf8_lossy(&options.name);
                 if !names.insert(options.name.clone()) {
@@ -86,7 +87,10 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                 }
                 let about = |reason| format!("WSGI0161: WSGIDaemonProcess {name}: {reason}");
                 let (uid, gid) = identity(options).map_err(about)?;
-                let python = match interpreter(global, options, uid, gid).map_err(about) {
+                let python = match check_home(options, uid, gid)
+                    .and_then(|()| interpreter(global, options, uid, gid))
+                    .map_err(about)
+                {
                     Ok(python) => Some(python),
                     Err(reason) if process::is_configtest() => return Err(reason),
                     Err(reason) => {
@@ -141,10 +145,16 @@ impl Definition {
     }
 }
 
+/// The servers that have a configuration of their own: httpd gives the main server's to virtual hosts that say nothing.
+fn configured<'s>(main: Server<'s>) -> impl Iterator<Item = Server<'s>> {
+    let same = move |server: &Server<'s>| ptr::eq(server.config::<Wsgi>(), main.config::<Wsgi>());
+    main.all().filter(move |server| !server.is_virtual() || !same(server))
+}
+
 /// Gives each group the scripts that are to be loaded before it takes requests: those of `WSGIImportScript`, and those of
 /// aliases that name both groups.
 fn preload(main: Server<'_>, definitions: &mut [Definition]) -> Result<(), String> {
-    for server in main.all() {
+    for server in configured(main) {
         let config = server.config::<Wsgi>();
         let imports = config
             .imports
@@ -209,16 +219,51 @@ fn identity(options: &DaemonOptions) -> Result<(u32, u32), String> {
     let Some(default) = process::child_identity() else {
         return Ok((Uid::effective().as_raw(), Gid::effective().as_raw()));
     };
-    let user = match &options.user {
-        None => return Ok(default),
-        Some(Account::Number(uid)) => User::from_uid(Uid::from_raw(*uid)),
-        Some(Account::Name(name)) => User::from_name(&String::from_utf8_lossy(name)),
+    let shown = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let (mut uid, mut gid) = default;
+    if let Some(account) = &options.user {
+        let (found, name) = match account {
+            Account::Number(uid) => (User::from_uid(Uid::from_raw(*uid)), format!("#{uid}")),
+            Account::Name(name) => (User::from_name(&shown(name)), shown(name)),
+        };
+        let user = found.map_err(|error| format!("user={name} cannot be looked up: {error}"))?;
+        let user = user.ok_or_else(|| format!("there is no user {name}; create the account, or correct user="))?;
+        if user.uid.is_root() {
+            return Err(format!("user={name} is root; daemons must not run as root"));
+        }
+        (uid, gid) = (user.uid.as_raw(), user.gid.as_raw());
+    }
+    match &options.group {
+        None => {}
+        Some(Account::Number(number)) => gid = *number,
+        Some(Account::Name(name)) => {
+            let name = shown(name);
+            let found =
+                Group::from_name(&name).map_err(|error| format!("group={name} cannot be looked up: {error}"))?;
+            let group = found.ok_or_else(|| format!("there is no group {name}; create it, or correct group="))?;
+            gid = group.gid.as_raw();
+        }
+    }
+    Ok((uid, gid))
+}
+
+/// The working directory is there, and the daemons' user can get to it.
+fn check_home(options: &DaemonOptions, uid: u32, gid: u32) -> Result<(), String> {
+    // Below another root it is for the supervisor to see.
+    let Some(home) = options.home.as_deref().filter(|_| options.chroot.is_none()) else {
+        return Ok(());
     };
-    match user {
-        Ok(Some(user)) if user.uid.is_root() => Err("user= names root; daemons must not run as root".into()),
-        Ok(Some(user)) => Ok((user.uid.as_raw(), user.gid.as_raw())),
-        Ok(None) => Err("user= names nobody that this system knows; create the account, or correct the name".into()),
-        Err(error) => Err(format!("user= cannot be looked up: {error}")),
+    let shown = home.display();
+    if !home.is_dir() {
+        return Err(format!("home={shown} is not a directory; create it, or correct home="));
+    }
+    match python::barrier(home, uid, gid) {
+        Some(at) => Err(format!(
+            "the user that daemons run as (uid {uid}) cannot get to home={shown}: it may not enter {}; run 'chmod o+x' on \
+             that folder, or name another user",
+            at.display()
+        )),
+        None => Ok(()),
     }
 }
 
