@@ -1,6 +1,7 @@
 """A private httpd: its configuration, its processes, its error log."""
 
 import grp
+import itertools
 import os
 import pwd
 import shutil
@@ -9,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
@@ -91,11 +93,27 @@ def child_can(command: list[str]) -> bool:
         return False
 
 
+def ports() -> Iterator[int]:
+    """Ports below those that the OS gives to connections, which could take one before httpd does; each of pytest's
+    processes has its own."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    first = 11000 + 1000 * (worker % 20)
+    yield from itertools.cycle(range(first + os.getpid() % 500, first + 1000))
+
+
+PORTS = ports()
+
+
 def free_port() -> int:
-    """A port of the loopback interface that the OS gives."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
+    """The next of them that nobody listens at."""
+    for port in PORTS:
+        with socket.socket() as one:
+            try:
+                one.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("there is always a next port")
 
 
 def processes(mark: str) -> list[int]:
@@ -265,10 +283,7 @@ class Httpd:
 
     def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20) -> int:
         """Stops the server; returns its exit status once none of its processes is left."""
-        # The event MPM may crash when it is stopped while it closes a connection: those that are closing may finish.
-        deadline = time.monotonic() + 0.5
-        while connections(self.port) and time.monotonic() < deadline:
-            time.sleep(0.01)
+        self._let_connections_close()
         process, self.process = self.process, None
         process.send_signal(how)
         try:
@@ -282,8 +297,16 @@ class Httpd:
             self.kill(process)
         return status
 
+    def _let_connections_close(self) -> None:
+        """The event MPM may crash when it is stopped while it closes a connection: those that are closing may finish."""
+        deadline = time.monotonic() + 0.5
+        while connections(self.port) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
     def restart(self, how: signal.Signals = signal.SIGHUP) -> None:
         """Restarts the server and waits until the new configuration runs."""
+        if how == signal.SIGHUP:
+            self._let_connections_close()
         before = len(self.log.find("resuming normal operations"))
         self.process.send_signal(how)
         self.log.expect("resuming normal operations", before + 1)

@@ -335,7 +335,10 @@ impl<'r, 'e> Relay<'r, 'e> {
                     self.count(length)?;
                     pieces.push(self.file(offset, length)?);
                 }
-                Ok(Event::WantBody) => self.wanted = true,
+                Ok(Event::WantBody) => {
+                    self.wanted = true;
+                    self.upload.invite();
+                }
                 Ok(Event::Log(level, text)) => log::request::<Wsgi>(self.request, level, text),
                 Ok(Event::End(ending)) => break Some(ending),
                 Err(Error::Incomplete) => break None,

@@ -98,6 +98,13 @@ impl<'r> Upload<'r> {
         Ok(upload)
     }
 
+    /// The daemon asks for it: a client that waits for `100 Continue` may go on, whatever the application answers next.
+    pub fn invite(&self) {
+        if let Some(live) = &self.live {
+            live.invite();
+        }
+    }
+
     /// How the datagram tells of it.
     pub fn mode(&self) -> wire::Body<'_> {
         if self.live.is_some() || self.file.is_some() || self.memory.len() > MAX_INLINE_BODY {

@@ -136,7 +136,7 @@ impl<'r> Body<'r> {
     }
 
     /// Lets a client that waits for `100 Continue` go on. The filters do so themselves only in a call that waits.
-    fn invite(&self) {
+    pub fn invite(&self) {
         let request = self.request.fields();
         if request.expecting_100 != 0 && request.sent_bodyct == 0 {
             let raw = self.request.as_ptr();
