@@ -298,7 +298,7 @@ class Httpd:
         return status
 
     def _let_connections_close(self) -> None:
-        """The event MPM may crash when it is stopped while it closes a connection: those that are closing may finish."""
+        """The event MPM may crash when it stops while it closes a connection: those that are closing may finish."""
         deadline = time.monotonic() + 0.5
         while connections(self.port) and time.monotonic() < deadline:
             time.sleep(0.01)
