@@ -79,6 +79,8 @@ pub struct Relay<'r, 'e> {
     missing: Option<u64>,
     /// Path of this server whose answer the client gets instead.
     redirect: Option<Vec<u8>>,
+    /// The daemon has sent status and headers.
+    headed: bool,
     /// Some of the reply was passed on.
     begun: bool,
     files: VecDeque<OwnedFd>,
@@ -160,6 +162,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             fed: true,
             missing: None,
             redirect: None,
+            headed: false,
             begun: false,
             files: VecDeque::new(),
             held: None,
@@ -337,7 +340,9 @@ impl<'r, 'e> Relay<'r, 'e> {
                 }
                 Ok(Event::WantBody) => {
                     self.wanted = true;
-                    self.upload.invite();
+                    if !self.headed {
+                        self.upload.invite();
+                    }
                 }
                 Ok(Event::Log(level, text)) => log::request::<Wsgi>(self.request, level, text),
                 Ok(Event::End(ending)) => break Some(ending),
@@ -403,6 +408,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             self.redirect = Some(path.to_vec());
             return Ok(());
         }
+        self.headed = true;
         self.reply.forget_content();
         self.reply.set_status(head.status, head.reason);
         for (name, value) in headers {
