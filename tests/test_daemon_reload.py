@@ -91,7 +91,8 @@ def test_graceful_under_load(start_httpd, reload):
     assert not load.failed()
     assert len(load.replies) > 100
     if reload == "Off":
-        assert set(httpd.daemons()) == first
+        # The server may have been starting others when it was asked first.
+        assert first <= set(httpd.daemons())
     else:
         wait_for(lambda: not set(httpd.daemons()) & first, "the first daemons to be gone")
 
