@@ -43,8 +43,8 @@
 //! - A frame is there, sent between the last look and the shutdown: the request has begun; what it sends is lost (504).
 //! - There is none. A request **with a deadline** has then certainly not begun and never will: its daemon sends
 //!   `STARTED` before it runs it, and gets `EPIPE` for that. httpd answers 503 with `Retry-After`. The price is one
-//!   more wake-up of the httpd worker, so httpd sets a deadline only where it may want to withdraw: with
-//!   `queue-timeout`, and while the group is not READY.
+//!   more wake-up of the httpd worker, so httpd sets a deadline only where it may want to withdraw:
+//!   with `queue-timeout`.
 //! - There is none, and the request has no deadline. It may be running silently, if it was popped within
 //!   [`STARTED_AFTER_US`]; later than that daemons announce it, too, and later still they find the requester gone
 //!   (`POLLHUP`) and drop it. httpd gives it up (504, or its client is gone anyway) without promising anything.

@@ -34,8 +34,8 @@
 //! stops taking requests by itself. Its end of the stream means that the supervisor is gone: drain, and end.
 //!
 //! The daemon is started as `PYTHON -c LINE HOST`, where `LINE` ([`daemon::LINE`]) loads the Python host from
-//! its absolute path and calls its one function, `wsgi_daemon_main()`, which takes nothing and returns when the daemon
-//! has ended. Descriptors 0, 1 and 2 are `/dev/null` and twice the error log. SIGTERM and SIGINT mean: end within
+//! its absolute path and calls its one function, `wsgi_daemon_main()`, which takes nothing and does not return: it
+//! ends the process. Descriptors 0, 1 and 2 are `/dev/null` and twice the error log. SIGTERM and SIGINT mean: end within
 //! `shutdown-timeout`; SIGUSR1: drain. SIGUSR1 also comes when the supervisor dies (`PR_SET_PDEATHSIG`).
 
 pub mod daemon;
