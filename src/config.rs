@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use once_cell::sync::OnceCell;
 use wsgi_core::daemon_options::DaemonOptions;
@@ -31,12 +32,10 @@ pub struct ServerConfig {
 /// Settings that hold for the whole process.
 #[derive(Default)]
 pub struct Global {
-    /// `WSGIPython`
-    pub python: Option<PathBuf>,
-    /// `WSGIPythonHome`
-    pub python_home: Option<PathBuf>,
-    /// `WSGIPythonPath`, as written
-    pub python_path: Vec<u8>,
+    /// Settings of the interpreter.
+    pub python: PythonSettings,
+    /// What is counted and reported.
+    pub metrics: Metrics,
     /// The Python that these mean, once it was asked for.
     pub found: OnceCell<Python>,
     /// The environment of this child process as it was before applications could change it.
@@ -57,6 +56,26 @@ pub struct Global {
     pub groups: OnceCell<Groups>,
 }
 
+/// Settings of the Python interpreter, outside of `<WSGIInterpreterOptions>`.
+#[derive(Default)]
+pub struct PythonSettings {
+    /// `WSGIPython`
+    pub interpreter: Option<PathBuf>,
+    /// `WSGIPythonHome`
+    pub home: Option<PathBuf>,
+    /// `WSGIPythonPath`, as written
+    pub path: Vec<u8>,
+}
+
+/// What is counted and reported.
+#[derive(Default)]
+pub struct Metrics {
+    /// `WSGIServerMetrics`; Off if unset
+    pub server_metrics: Option<bool>,
+    /// `WSGISlowRequests`; none if unset or 0
+    pub slow_requests: Option<Duration>,
+}
+
 impl ServerConfig {
     /// A virtual host's settings over the main server's.
     pub fn over(&self, outer: &ServerConfig) -> ServerConfig {
@@ -70,45 +89,60 @@ impl ServerConfig {
     }
 }
 
-/// Settings that may stand anywhere: server, virtual host, directory, most of them in `.htaccess`.
-#[derive(Clone, Copy, Default)]
-pub struct DirectoryConfig<'p> {
-    /// `WSGIProcessGroup`; embedded if unset
-    pub process_group: Option<&'p GroupName>,
-    /// `WSGIApplicationGroup`; `%{RESOURCE}` if unset
-    pub application_group: Option<&'p GroupName>,
-    /// `WSGICallableObject`; `application` if unset
-    pub callable_object: Option<&'p GroupName>,
-    /// `WSGIPassAuthorization`; Off if unset
-    pub pass_authorization: Option<bool>,
-    /// `WSGIScriptReloading`; On if unset
-    pub script_reloading: Option<bool>,
-    /// `WSGIChunkedRequest`; Off if unset
-    pub chunked_request: Option<bool>,
-    /// `WSGIMapHEADToGET`; Auto if unset
-    pub map_head: Option<MapHead>,
-    /// `WSGIEnableSendfile`; Off if unset
-    pub enable_sendfile: Option<bool>,
-    /// `WSGIIgnoreActivity`; Off if unset
-    pub ignore_activity: Option<bool>,
-    /// `WSGIRestrictProcess`; no limit if unset
-    pub restrict_process: Option<&'p Vec<GroupName>>,
+/// A setting over the same setting of an outer place.
+pub trait Over {
+    /// What holds in the inner place.
+    fn over(self, outer: Self) -> Self;
 }
 
-impl<'p> DirectoryConfig<'p> {
-    /// An inner place's settings over an outer one's.
-    pub fn over(&self, outer: &DirectoryConfig<'p>) -> DirectoryConfig<'p> {
-        DirectoryConfig {
-            process_group: self.process_group.or(outer.process_group),
-            application_group: self.application_group.or(outer.application_group),
-            callable_object: self.callable_object.or(outer.callable_object),
-            pass_authorization: self.pass_authorization.or(outer.pass_authorization),
-            script_reloading: self.script_reloading.or(outer.script_reloading),
-            chunked_request: self.chunked_request.or(outer.chunked_request),
-            map_head: self.map_head.or(outer.map_head),
-            enable_sendfile: self.enable_sendfile.or(outer.enable_sendfile),
-            ignore_activity: self.ignore_activity.or(outer.ignore_activity),
-            restrict_process: self.restrict_process.or(outer.restrict_process),
+impl<T> Over for Option<T> {
+    fn over(self, outer: Option<T>) -> Option<T> {
+        self.or(outer)
+    }
+}
+
+/// Defines settings that go over one another one by one.
+macro_rules! layered {
+    ($(#[$about:meta])* pub struct $name:ident<$life:lifetime> { $($(#[$doc:meta])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$about])*
+        pub struct $name<$life> {
+            $($(#[$doc])* pub $field: $type,)*
         }
+
+        impl<$life> $name<$life> {
+            /// An inner place's settings over an outer one's.
+            pub fn over(&self, outer: &$name<$life>) -> $name<$life> {
+                $name {
+                    $($field: Over::over(self.$field, outer.$field),)*
+                }
+            }
+        }
+    };
+}
+
+layered! {
+    /// Settings that may stand anywhere: server, virtual host, directory, most of them in `.htaccess`.
+    #[derive(Clone, Copy, Default)]
+    pub struct DirectoryConfig<'p> {
+        /// `WSGIProcessGroup`; embedded if unset
+        pub process_group: Option<&'p GroupName>,
+        /// `WSGIApplicationGroup`; `%{RESOURCE}` if unset
+        pub application_group: Option<&'p GroupName>,
+        /// `WSGICallableObject`; `application` if unset
+        pub callable_object: Option<&'p GroupName>,
+        /// `WSGIPassAuthorization`; Off if unset
+        pub pass_authorization: Option<bool>,
+        /// `WSGIScriptReloading`; On if unset
+        pub script_reloading: Option<bool>,
+        /// `WSGIChunkedRequest`; Off if unset
+        pub chunked_request: Option<bool>,
+        /// `WSGIMapHEADToGET`; Auto if unset
+        pub map_head: Option<MapHead>,
+        /// `WSGIEnableSendfile`; Off if unset
+        pub enable_sendfile: Option<bool>,
+        /// `WSGIIgnoreActivity`; Off if unset
+        pub ignore_activity: Option<bool>,
+        /// `WSGIRestrictProcess`; no limit if unset
+        pub restrict_process: Option<&'p Vec<GroupName>>,
     }
 }

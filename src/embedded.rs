@@ -68,7 +68,7 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
             host: &host_file()?,
             bin: &python.bin,
             home: python.home.as_deref(),
-            path: &global.python_path,
+            path: &global.python.path,
         };
         Host::start(&start, server)
     });
@@ -127,8 +127,8 @@ pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer 
 
 fn find(global: &Global) -> Result<&Python, String> {
     let choice = Choice {
-        python: global.python.as_deref(),
-        home: global.python_home.as_deref(),
+        python: global.python.interpreter.as_deref(),
+        home: global.python.home.as_deref(),
     };
     let found = global
         .found

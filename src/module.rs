@@ -1,13 +1,15 @@
 //! `wsgi_module`: what httpd sees of this library, all wiring on one screen.
 
+use std::io::Write;
+
 use crate::alias::Alias;
 use crate::config::{DirectoryConfig, ServerConfig};
-use crate::directives::COMMANDS;
 use crate::httpd::module::{Answer, Module, Record};
 use crate::httpd::pool::Pool;
+use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::{alias, embedded, handler, supervisor};
+use crate::{alias, directives, embedded, handler, supervisor};
 
 /// The module.
 pub struct Wsgi;
@@ -16,7 +18,7 @@ pub struct Wsgi;
 /// works.
 // SAFETY: no other library of the process exports this name; two modules of that name cannot be loaded.
 #[unsafe(no_mangle)]
-pub static wsgi_module: Record<Wsgi> = Record::new(c"mod_wsgi.c", &COMMANDS);
+pub static wsgi_module: Record<Wsgi> = Record::new(c"mod_wsgi.c", &directives::COMMANDS);
 
 impl Module for Wsgi {
     type Server = ServerConfig;
@@ -46,6 +48,13 @@ impl Module for Wsgi {
     fn check_config(server: Server<'_>) -> Result<(), String> {
         supervisor::check(server)?;
         embedded::check(server)
+    }
+
+    fn test_config(_: Server<'_>) {
+        if process::is_defined(c"DUMP_WSGI_DIRECTIVES") {
+            // Whoever does not read it does not want it.
+            let _ = std::io::stdout().write_all(directives::page().as_bytes());
+        }
     }
 
     fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {

@@ -23,6 +23,8 @@ pub enum Place {
     FileInfo,
     /// As [`Place::FileInfo`] without `.htaccess`.
     Directory,
+    /// Only `<Directory>` and the like, and `.htaccess` under `AllowOverride AuthConfig`.
+    AuthConfig,
 }
 
 /// What a directive does: sets a value, or refuses with a sentence for the administrator.
@@ -39,12 +41,24 @@ pub enum Set<M: Module> {
 pub struct Directive<M: Module> {
     /// The name in the configuration file.
     pub name: &'static CStr,
+    /// What stands behind it, as the documentation shows it.
+    pub arguments: &'static str,
+    /// What holds without it; empty: nothing of the kind.
+    pub default: &'static str,
     /// Where it may stand.
     pub place: Place,
     /// What it is for, as `httpd -L` shows it.
     pub help: &'static CStr,
     /// What it does.
     pub set: Set<M>,
+}
+
+/// Directives that belong together.
+pub struct Topic<M: Module> {
+    /// Its heading in the documentation.
+    pub title: &'static str,
+    /// Its rows.
+    pub directives: &'static [Directive<M>],
 }
 
 /// What stands behind a directive's name.
@@ -76,30 +90,49 @@ pub struct Command<M> {
 // SAFETY: constant data.
 unsafe impl<M> Sync for Command<M> {}
 
-/// httpd's table for the directives, with the empty row that ends it: `ROWS` is their number and one.
-pub const fn table<M: Module, const ROWS: usize>(directives: &'static [Directive<M>]) -> [Command<M>; ROWS] {
-    assert!(directives.len() + 1 == ROWS);
+/// The rows that [`table`] has.
+pub const fn rows<M: Module>(topics: &[Topic<M>]) -> usize {
+    let (mut rows, mut topic) = (1, 0);
+    while topic < topics.len() {
+        rows += topics[topic].directives.len();
+        topic += 1;
+    }
+    rows
+}
+
+/// httpd's table for the directives, with the empty row that ends it.
+pub const fn table<M: Module, const ROWS: usize>(topics: &'static [Topic<M>]) -> [Command<M>; ROWS] {
+    assert!(rows(topics) == ROWS);
     let mut table = [const { end::<M>() }; ROWS];
-    let mut row = 0;
-    while row < directives.len() {
-        let directive = &directives[row];
-        table[row].raw = ffi::command_rec {
-            name: directive.name.as_ptr(),
-            func: ffi::cmd_func {
-                raw_args: Some(set::<M>),
-            },
-            cmd_data: ptr::from_ref(directive).cast_mut().cast(),
-            req_override: match directive.place {
-                Place::Server => ffi::RSRC_CONF,
-                Place::FileInfo => ffi::OR_FILEINFO,
-                Place::Directory => ffi::RSRC_CONF | ffi::ACCESS_CONF,
-            },
-            args_how: ffi::cmd_how_RAW_ARGS,
-            errmsg: directive.help.as_ptr(),
-        };
-        row += 1;
+    let (mut row, mut topic) = (0, 0);
+    while topic < topics.len() {
+        let mut index = 0;
+        while index < topics[topic].directives.len() {
+            table[row].raw = command(&topics[topic].directives[index]);
+            row += 1;
+            index += 1;
+        }
+        topic += 1;
     }
     table
+}
+
+const fn command<M: Module>(directive: &'static Directive<M>) -> ffi::command_rec {
+    ffi::command_rec {
+        name: directive.name.as_ptr(),
+        func: ffi::cmd_func {
+            raw_args: Some(set::<M>),
+        },
+        cmd_data: ptr::from_ref(directive).cast_mut().cast(),
+        req_override: match directive.place {
+            Place::Server => ffi::RSRC_CONF,
+            Place::FileInfo => ffi::OR_FILEINFO,
+            Place::Directory => ffi::RSRC_CONF | ffi::ACCESS_CONF,
+            Place::AuthConfig => ffi::OR_AUTHCFG,
+        },
+        args_how: ffi::cmd_how_RAW_ARGS,
+        errmsg: directive.help.as_ptr(),
+    }
 }
 
 const fn end<M>() -> Command<M> {

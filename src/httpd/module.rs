@@ -66,6 +66,8 @@ pub trait Module: Sized + 'static {
     /// Looks at the whole configuration, at configtest and before it is put to use; an error, which is logged, stops
     /// httpd. Runs in the parent.
     fn check_config(server: Server<'_>) -> Result<(), String>;
+    /// Tells what `httpd -t` was asked to tell.
+    fn test_config(server: Server<'_>);
     /// Makes ready what all children share, at start and at each restart. What `pool` owns is dropped when this
     /// configuration is given up. Runs in the parent; an error, which is logged, stops httpd.
     fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String>;
@@ -178,6 +180,7 @@ unsafe extern "C" fn register_hooks<M: Module>(_: *mut ffi::apr_pool_t) {
     // that aliases are looked up early, as mod_alias does, so that DocumentRoot mapping comes after.
     unsafe {
         ffi::ap_hook_check_config(Some(check_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
+        ffi::ap_hook_test_config(Some(test_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_post_config(Some(post_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_monitor(Some(monitor::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_child_init(Some(child_init::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
@@ -207,6 +210,14 @@ unsafe extern "C" fn check_config<M: Module>(
 ) -> c_int {
     // SAFETY: the caller's promise.
     configured::<M>(unsafe { Server::from_ptr(server) }, M::check_config)
+}
+
+/// # Safety
+/// As [`check_config`].
+unsafe extern "C" fn test_config<M: Module>(_: *mut ffi::apr_pool_t, server: *mut ffi::server_rec) {
+    // SAFETY: the caller's promise.
+    let server = unsafe { Server::from_ptr(server) };
+    fence((), startup_report, || M::test_config(server));
 }
 
 /// # Safety

@@ -26,6 +26,12 @@ pub fn is_configtest() -> bool {
     unsafe { ffi::ap_state_query(ffi::AP_SQ_RUN_MODE) == ffi::AP_SQ_RM_CONFIG_TEST }
 }
 
+/// Whether httpd was started with `-D name`.
+pub fn is_defined(name: &CStr) -> bool {
+    // SAFETY: reads httpd's list.
+    unsafe { ffi::ap_exists_config_define(name.as_ptr()) != 0 }
+}
+
 /// Whether httpd is about to end, not to restart.
 pub fn is_exiting() -> bool {
     // SAFETY: httpd's own state, asked for by code.

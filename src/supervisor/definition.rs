@@ -274,12 +274,12 @@ fn interpreter(global: &Global, options: &DaemonOptions, uid: u32, gid: u32) -> 
         python: if own {
             options.python.as_deref()
         } else {
-            global.python.as_deref()
+            global.python.interpreter.as_deref()
         },
         home: if own {
             options.python_home.as_deref()
         } else {
-            global.python_home.as_deref()
+            global.python.home.as_deref()
         },
     };
     let run_as = process::child_identity().map(|_| process::run_as((uid, gid)));

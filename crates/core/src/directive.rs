@@ -1,5 +1,7 @@
 //! The grammar of directives: words, flags and `name=value` options, as httpd's configuration files write them.
 
+use std::time::Duration;
+
 /// What a directive refuses, as a sentence for the administrator; httpd puts file and line in front.
 pub type Refusal = String;
 
@@ -144,6 +146,22 @@ pub fn flag(word: &[u8]) -> Result<bool, Refusal> {
     }
 }
 
+/// A number of seconds, with or without a fraction; 0: none.
+///
+/// # Errors
+/// For anything else, and for a negative number.
+pub fn seconds(word: &[u8]) -> Result<Option<Duration>, Refusal> {
+    std::str::from_utf8(word)
+        .ok()
+        .and_then(|word| word.parse().ok())
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .map(|time| Some(time).filter(|time| !time.is_zero()))
+        .ok_or_else(|| {
+            let word = String::from_utf8_lossy(word);
+            format!("must be a number of seconds, 0 or greater, not '{word}'")
+        })
+}
+
 /// How a HEAD request is shown to the application (`WSGIMapHEADToGET`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapHead {
@@ -208,6 +226,15 @@ mod tests {
         assert_eq!(seen, expected.map(|(n, v)| (n.to_owned(), v.to_owned())));
         for bad in ["word", "name =value", "=value"] {
             assert!(Words::new(bad.as_bytes()).option().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn times() {
+        assert_eq!(seconds(b"0"), Ok(None));
+        assert_eq!(seconds(b"1.5"), Ok(Some(Duration::from_millis(1500))));
+        for bad in ["", "-1", "x", "1s", "nan", "inf", "1e300"] {
+            assert!(seconds(bad.as_bytes()).is_err(), "{bad}");
         }
     }
 
