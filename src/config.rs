@@ -9,6 +9,7 @@ use once_cell::sync::OnceCell;
 use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::MapHead;
 use wsgi_core::group::GroupName;
+use wsgi_core::proxy::{Header, Network};
 use wsgi_core::python::Python;
 
 use crate::alias::{Alias, Preload};
@@ -144,5 +145,9 @@ layered! {
         pub ignore_activity: Option<bool>,
         /// `WSGIRestrictProcess`; no limit if unset
         pub restrict_process: Option<&'p Vec<GroupName>>,
+        /// `WSGITrustedProxyHeaders`; none if unset
+        pub trusted_proxy_headers: Option<&'p Vec<&'static Header>>,
+        /// `WSGITrustedProxies`; all if unset
+        pub trusted_proxies: Option<&'p Vec<Network>>,
     }
 }

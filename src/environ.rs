@@ -3,12 +3,15 @@
 //! Later entries win over earlier ones of the same name: first what other modules and `SetEnv` put into the request's
 //! environment, then what the server itself knows.
 
+use std::borrow::Cow;
+
 use wsgi_core::directive::MapHead;
-use wsgi_core::header;
+use wsgi_core::{header, proxy};
 
 use crate::host::Variables;
 use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
+use crate::module::Wsgi;
 use crate::target::Target;
 
 /// The entries, borrowed from the request.
@@ -25,7 +28,7 @@ impl<'r> Environ<'r> {
     pub fn of(request: Request<'r>, target: &'r Target<'r>) -> Environ<'r> {
         let mut environ = Environ {
             variables: Variables::new(),
-            https: request.cgi().is_tls(),
+            https: false,
             pool: request.pool(),
         };
         environ.put_modules(request);
@@ -33,6 +36,9 @@ impl<'r> Environ<'r> {
         environ.put_connection(request);
         environ.put_request(request, target);
         environ.put_own(request, target);
+        if !environ.put_proxied(request) {
+            environ.https |= request.cgi().is_tls();
+        }
         environ
     }
 
@@ -157,6 +163,30 @@ impl<'r> Environ<'r> {
             self.put(b"mod_wsgi.connection_id", id);
         }
         self.put_number(b"mod_wsgi.server_pid", std::process::id());
+    }
+
+    /// What a trusted proxy says, over all that is known here. Whether it says by which scheme the client came.
+    fn put_proxied(&mut self, request: Request<'r>) -> bool {
+        let config = request.config::<Wsgi>();
+        let Some(headers) = config.trusted_proxy_headers else {
+            return false;
+        };
+        let proxies = config.trusted_proxies.map(Vec::as_slice);
+        let changes = proxy::apply(headers, proxies, request.cgi().remote_address(), |key| {
+            let found = self.variables.iter().rfind(|(name, _)| *name == key.as_bytes())?;
+            Some(found.1)
+        });
+        for (key, value) in changes.entries {
+            let value = match value {
+                Cow::Borrowed(value) => value,
+                Cow::Owned(value) => self.pool.bytes(&value),
+            };
+            self.put(key.as_bytes(), value);
+        }
+        self.variables
+            .remove(|name| changes.removed.iter().any(|key| key.as_bytes() == name));
+        self.https = changes.https.unwrap_or(self.https);
+        changes.scheme_said
     }
 }
 

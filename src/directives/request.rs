@@ -1,9 +1,10 @@
 //! Directives that change how a request and its response are passed on.
 
-use wsgi_core::directive::MapHead;
+use wsgi_core::directive::{MapHead, Refusal};
+use wsgi_core::proxy::{Header, Network};
 
 use super::flag;
-use crate::httpd::command::{Directive, Place, Set, Topic};
+use crate::httpd::command::{Arguments, Directive, Place, Set, Topic};
 use crate::module::Wsgi;
 
 /// The rows.
@@ -53,5 +54,44 @@ pub const REQUEST: Topic<Wsgi> = Topic {
         help: c"On passes the Authorization header to applications",
         set: Set::Directory(|config, arguments| flag(&mut config.pass_authorization, arguments)),
     },
+    Directive {
+        name: c"WSGITrustedProxies",
+        arguments: "address|network …",
+        default: "all are trusted",
+        place: Place::FileInfo,
+        help: c"IP addresses and networks of the proxies that are believed what the headers of WSGITrustedProxyHeaders say",
+        set: Set::Directory(|config, arguments| {
+            let mut networks = config.trusted_proxies.cloned().unwrap_or_default();
+            for word in words(arguments, "address or network")? {
+                networks.push(Network::parse(&word)?);
+            }
+            config.trusted_proxies = Some(arguments.pool.own(networks));
+            Ok(())
+        }),
+    },
+    Directive {
+        name: c"WSGITrustedProxyHeaders",
+        arguments: "header …",
+        default: "none",
+        place: Place::FileInfo,
+        help: c"Request headers that are believed about the client and the address that it asked for, such as X-Forwarded-For",
+        set: Set::Directory(|config, arguments| {
+            let mut headers = config.trusted_proxy_headers.cloned().unwrap_or_default();
+            for word in words(arguments, "name of a header")? {
+                headers.extend(Header::parse(&word)?);
+            }
+            config.trusted_proxy_headers = Some(arguments.pool.own(headers));
+            Ok(())
+        }),
+    },
 ],
 };
+
+/// All words, at least one.
+fn words(arguments: &Arguments<'_>, what: &str) -> Result<Vec<Vec<u8>>, Refusal> {
+    let mut words = arguments.words();
+    let first = words.required(what)?;
+    Ok(std::iter::once(first)
+        .chain(std::iter::from_fn(|| words.word()))
+        .collect())
+}

@@ -30,11 +30,17 @@ impl<'r> Variables<'r> {
     }
 
     /// The entries, in order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'r [u8], &'r [u8])> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&'r [u8], &'r [u8])> {
         // SAFETY: every entry was borrowed for 'r by `push`.
         self.list
             .iter()
             .map(|entry| unsafe { (bytes(entry.name), bytes(entry.value)) })
+    }
+
+    /// Takes out every entry with a name that is not wanted.
+    pub fn remove(&mut self, unwanted: impl Fn(&[u8]) -> bool) {
+        // SAFETY: as above.
+        self.list.retain(|entry| !unwanted(unsafe { bytes(entry.name) }));
     }
 
     /// The first entry of the list.

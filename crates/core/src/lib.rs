@@ -12,6 +12,7 @@ pub mod group;
 pub mod header;
 pub mod limits;
 pub mod log_line;
+pub mod proxy;
 pub mod python;
 pub mod status;
 pub mod supervision;
