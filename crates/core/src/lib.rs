@@ -14,6 +14,7 @@ pub mod limits;
 pub mod log_line;
 pub mod proxy;
 pub mod python;
+pub mod stats;
 pub mod status;
 pub mod supervision;
 pub mod wire;

@@ -19,6 +19,7 @@ use crate::fence::{fence, report_panics_to};
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::python::Interpreter;
+use crate::stats::Stats;
 
 static TABLE: HostTable = HostTable {
     version: ABI_VERSION,
@@ -59,6 +60,7 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             apache_version: start.apache_version,
             log,
             loading: Gate::default(),
+            stats: Stats::own(start.threads_per_process),
         };
         // SAFETY: as above.
         let (path, bin, home) = unsafe { (slice(start.path), slice(start.bin), slice(start.home)) };

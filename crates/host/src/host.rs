@@ -55,6 +55,7 @@ impl Host {
         });
         match record {
             Ok((record, main_thread)) => {
+                server.stats.set_interpreters(1);
                 let main = Arc::new(Group {
                     name: Box::default(),
                     interpreter: main,
@@ -254,6 +255,7 @@ impl Host {
             record,
         });
         self.groups().push(Arc::clone(&group));
+        self.server.stats.set_interpreters(self.groups().len());
         keep_going_round(&group);
         Ok(group)
     }

@@ -1,7 +1,7 @@
 //! `wsgi_host.abi3.so`: everything of mod_wsgi_rs that touches Python. One file serves each CPython from 3.10 on; the
 //! process that loads it has loaded that Python before.
 //!
-//! `embedded` → `host` → `api` → `adapter` → `python`: each calls downwards only.
+//! `embedded` → `host` → `api` → `adapter` → `stats` → `python`: each calls downwards only.
 
 mod adapter;
 mod api;
@@ -11,4 +11,5 @@ mod fence;
 mod gate;
 mod host;
 mod python;
+mod stats;
 mod worker;

@@ -7,9 +7,10 @@ use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
+use wsgi_core::stats::page::size;
+use wsgi_core::stats::reading::Reading;
 use wsgi_core::supervision::{Exit, ProcessId, Time};
 use wsgi_core::wire::control::daemon::{FromDaemon, Settings, ToDaemon};
-use wsgi_core::wire::control::stats::{self, Stats};
 
 use crate::config::Character;
 use crate::launch::Descriptors;
@@ -65,7 +66,8 @@ impl Daemon {
     pub fn start(new: &New<'_>, place: &mut OwnedFd) -> Result<Daemon, String> {
         let character = new.character;
         let (control, far) = socket::pair().map_err(|error| format!("cannot make a socket: {error}"))?;
-        let stats = page().map_err(|error| format!("cannot make a page for its numbers: {error}"))?;
+        let stats = page(character.plan.options.threads)
+            .map_err(|error| format!("cannot make a page for its numbers: {error}"))?;
         let settings = ToDaemon::Settings(Settings {
             generation: new.generation,
             process: new.id.0,
@@ -162,13 +164,12 @@ impl Daemon {
         }
     }
 
-    /// What it counted.
-    pub fn stats(&self) -> Stats {
-        let mut bytes = [0; stats::SIZE];
-        match rustix::io::pread(&self.stats, &mut bytes, 0) {
-            Ok(read) => Stats::decode(&bytes[..read]).unwrap_or_default(),
-            Err(_) => Stats::default(),
-        }
+    /// What it counted, by its own account; `None` if it has not begun to.
+    pub fn reading(&self) -> Option<Reading> {
+        let length = rustix::fs::fstat(&self.stats).ok()?.st_size;
+        let mut bytes = vec![0; usize::try_from(length).ok()?];
+        let read = rustix::io::pread(&self.stats, &mut bytes, 0).ok()?;
+        Reading::of_bytes(&bytes[..read])
     }
 }
 
@@ -177,10 +178,12 @@ fn handle(pid: Pid) -> Result<OwnedFd, Errno> {
     rustix::process::pidfd_open(pid, PidfdFlags::empty())
 }
 
-/// A page that a daemon can write to, and cannot make larger or smaller.
-fn page() -> Result<OwnedFd, Errno> {
+/// A page for so many threads that a daemon can write to, and cannot make larger or smaller.
+fn page(threads: u32) -> Result<OwnedFd, Errno> {
     let page = rustix::fs::memfd_create("wsgi-stats", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
-    rustix::fs::ftruncate(&page, 4096)?;
+    // Two more than it should have; no more is touched than is used.
+    let size = size(threads as usize + 2).next_multiple_of(4096);
+    rustix::fs::ftruncate(&page, u64::try_from(size).unwrap_or(u64::MAX))?;
     rustix::fs::fcntl_add_seals(&page, SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(page)
 }

@@ -10,7 +10,6 @@ use rustix::process::Signal;
 use wsgi_core::abi::Level;
 use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, State, Time};
 use wsgi_core::wire::control::daemon::{FromDaemon, exit};
-use wsgi_core::wire::control::stats::Stats;
 
 use crate::config::{Character, Declared};
 use crate::daemon::{Daemon, New, Said};
@@ -305,9 +304,8 @@ impl Group {
         };
         let age = clock::now().saturating_sub(daemon.started).as_secs_f64();
         let mut text = format!("daemon process {} {how} after {age:.1} s", daemon.pid);
-        let stats = daemon.stats();
-        if stats != Stats::default() {
-            let Stats { completed, running, .. } = stats;
+        if let Some(reading) = daemon.reading() {
+            let (completed, running) = (reading.totals().completed, reading.running());
             text += &format!(", with {completed} requests completed and {running} in progress");
         }
         text

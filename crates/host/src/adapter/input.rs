@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::exchange::Exchange;
 use super::live::{Live, Open};
+use super::stopwatch::Flow;
 use crate::python::{Class, Error, Kind, Members, Object, Python, Result};
 
 /// Bytes asked for at a time.
@@ -136,6 +137,8 @@ pub struct Body {
     begun: bool,
     ended: bool,
     failed: Option<String>,
+    /// What came in.
+    pub received: Flow,
 }
 
 impl Body {
@@ -224,7 +227,11 @@ impl Body {
         // What is left of the last piece's room will do, unless it is little.
         let room = self.held.capacity() - self.held.len();
         let most = if room < PIECE / 8 { PIECE } else { room };
-        match exchange.read(&mut self.held, most) {
+        let begun = self.received.begin();
+        let result = exchange.read(&mut self.held, most);
+        self.received
+            .end(begun, result.as_ref().map_or(0, |count| *count as u64));
+        match result {
             Ok(0) => self.ended = true,
             Ok(_) => {}
             Err(reason) => return Err(self.fail(reason)),

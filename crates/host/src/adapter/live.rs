@@ -10,6 +10,7 @@ use super::errors::Lines;
 use super::exchange::{Exchange, LogRecord};
 use super::input::Body;
 use super::response::Head;
+use super::stopwatch::{Flow, Tally};
 
 thread_local! {
     /// The request that this thread serves; `sys.stdout` and `sys.stderr` write to its log.
@@ -29,6 +30,9 @@ pub struct Open {
     pub body: Body,
     lines: [Lines; 3],
     headed: bool,
+    /// Of the reply, once its head was handed over.
+    status: u16,
+    sent: Flow,
 }
 
 impl Live {
@@ -41,6 +45,8 @@ impl Live {
                 body: Body::default(),
                 lines: Default::default(),
                 headed: false,
+                status: 0,
+                sent: Flow::default(),
             })),
         });
         CURRENT.set(Some(Arc::clone(&live)));
@@ -48,16 +54,24 @@ impl Live {
     }
 
     /// Ends the request in the thread that began it: unfinished lines are logged, then every object of the request is
-    /// expired.
-    pub fn end(&self) {
+    /// expired. Returns what has passed through it.
+    pub fn end(&self) -> Tally {
         drop(CURRENT.take());
-        if let Some(mut open) = self.lock().take() {
-            for stream in 0..open.lines.len() {
-                if let Some(line) = open.lines[stream].take_rest() {
-                    self.record(&mut open, &line);
-                }
+        let Some(mut open) = self.lock().take() else {
+            return Tally::default();
+        };
+        for stream in 0..open.lines.len() {
+            if let Some(line) = open.lines[stream].take_rest() {
+                self.record(&mut open, &line);
             }
         }
+        open.tally()
+    }
+
+    /// What has passed through it so far. Detached only.
+    #[allow(dead_code, reason = "told in the event request_finished")]
+    pub fn tally(&self) -> Tally {
+        self.with(|open| open.tally()).unwrap_or_default()
     }
 
     /// The request that the calling thread serves.
@@ -90,7 +104,11 @@ impl Live {
             if !open.send_head(head) {
                 return Sent::Failed;
             }
-            open.exchange.write(pieces, end)
+            let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+            let begun = open.sent.begin();
+            let sent = open.exchange.write(pieces, end);
+            open.sent.end(begun, bytes);
+            sent
         })
     }
 
@@ -98,7 +116,10 @@ impl Live {
     pub fn send_file(&self, head: &Head, descriptor: i32, offset: i64, len: u64) -> Option<Sent> {
         self.with(|open| {
             open.send_head(Some(head));
-            open.exchange.file(descriptor, offset, len)
+            let begun = open.sent.begin();
+            let sent = open.exchange.file(descriptor, offset, len);
+            open.sent.end(begun, len);
+            sent
         })
     }
 
@@ -151,8 +172,17 @@ impl Open {
             && !self.headed
         {
             self.headed = true;
+            self.status = head.status;
             self.exchange.head(head);
         }
         self.headed
+    }
+
+    fn tally(&self) -> Tally {
+        Tally {
+            status: self.status,
+            received: self.body.received,
+            sent: self.sent,
+        }
     }
 }

@@ -14,6 +14,7 @@ mod record;
 mod request;
 mod response;
 mod script;
+mod stopwatch;
 
 pub use errors::Stream;
 pub use failure::text_of as text_of_error;

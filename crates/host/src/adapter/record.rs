@@ -15,6 +15,7 @@ use super::response::Response;
 use super::script::Script;
 use crate::gate::Gate;
 use crate::python::{Error, GilCell, Kept, Object, Python, Result, Type};
+use crate::stats::Stats;
 
 /// Is told the path of a changed script, and its modification time. Must not wait.
 pub type Changed = Box<dyn Fn(&[u8], i64) + Send + Sync>;
@@ -37,6 +38,8 @@ pub struct Server {
     pub log: Arc<dyn ServerLog>,
     /// Scripts are loaded one at a time.
     pub loading: Gate,
+    /// What is counted.
+    pub stats: Stats,
 }
 
 /// One interpreter's record.

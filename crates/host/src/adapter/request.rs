@@ -14,8 +14,10 @@ use super::live::Live;
 use super::record::Record;
 use super::response::{Head, Response, Stop, cut, not_bytes};
 use super::script::{self, Failure};
+use super::stopwatch::Stopwatch;
 use crate::fence::fence;
 use crate::python::{Error, Interpreter, Kind, Object, Python, Result};
+use crate::stats::micros;
 
 /// Bodies up to this size are copied, so that all of Python's objects are gone before the reply is sent and the GIL is
 /// taken once only. Copying so much costs less than taking the GIL again.
@@ -47,7 +49,9 @@ pub struct Request<'r> {
 
 /// Runs the request in `interpreter`, whose record is `record`, in the calling thread.
 pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, exchange: Box<dyn Exchange>) -> Outcome {
+    let watch = Stopwatch::begin(&record.server.stats, request, &record.application_group);
     let live = Live::begin(exchange, request.script);
+    let mut application = None;
     let outcome = fence(|| {
         let finish = interpreter.attach(|py| {
             Run {
@@ -56,9 +60,11 @@ pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, ex
                 request,
                 live: &live,
                 notes: Vec::new(),
+                application_start: 0,
             }
             .serve()
         });
+        application = finish.application;
         finish.complete(&live)
     });
     let outcome = outcome.unwrap_or_else(|| {
@@ -68,7 +74,7 @@ pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, ex
             Outcome::Refused(500)
         }
     });
-    live.end();
+    watch.end(application, &live.end(), outcome);
     outcome
 }
 
@@ -76,6 +82,8 @@ pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, ex
 struct Finish {
     notes: Vec<LogRecord>,
     last: Last,
+    /// When the application was called, and when it had done its work, in µs of `CLOCK_MONOTONIC`.
+    application: Option<(u64, u64)>,
 }
 
 enum Last {
@@ -122,6 +130,8 @@ struct Run<'a, 'py> {
     request: &'a Request<'a>,
     live: &'a Arc<Live>,
     notes: Vec<LogRecord>,
+    /// µs of `CLOCK_MONOTONIC`; 0: not yet called.
+    application_start: u64,
 }
 
 impl<'py> Run<'_, 'py> {
@@ -131,6 +141,7 @@ impl<'py> Run<'_, 'py> {
             Err(outcome) => Last::Done(outcome),
         };
         Finish {
+            application: (self.application_start != 0).then(|| (self.application_start, micros())),
             notes: self.notes,
             last,
         }
@@ -185,6 +196,7 @@ impl<'py> Run<'_, 'py> {
         };
         let result = self.environ(errors).and_then(|environ| {
             let start_response = object.attribute(self.record.names.start_response.get(self.py))?;
+            self.application_start = micros();
             application.call(&[&environ, &start_response])
         });
         // What the application did not keep of its arguments is gone by now.

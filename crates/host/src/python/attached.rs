@@ -2,12 +2,35 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
+use std::time::{Duration, Instant};
 
 use pyo3_ffi as ffi;
 
 thread_local! {
     /// Whether this thread is attached by way of [`attach`] and not detached within.
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
+    /// How long, and how often, this thread has waited to be attached.
+    static WAITED: Cell<(Duration, u64)> = const { Cell::new((Duration::ZERO, 0)) };
+}
+
+/// How long, and how often, the calling thread has waited for the GIL since it called [`forget_waits`].
+pub fn waits() -> (Duration, u64) {
+    WAITED.get()
+}
+
+/// Begins to count anew.
+pub fn forget_waits() {
+    WAITED.set((Duration::ZERO, 0));
+}
+
+/// # Safety
+/// As `PyEval_RestoreThread`.
+unsafe fn restore(state: *mut ffi::PyThreadState) {
+    let asked = Instant::now();
+    // SAFETY: the caller's promise.
+    unsafe { ffi::PyEval_RestoreThread(state) };
+    let (time, count) = WAITED.get();
+    WAITED.set((time + asked.elapsed(), count + 1));
 }
 
 /// Proof that the calling thread is attached to an interpreter for `'py`. Neither `Send` nor `Sync`.
@@ -31,7 +54,7 @@ impl<'py> Python<'py> {
         impl Drop for Return {
             fn drop(&mut self) {
                 // SAFETY: the state that this thread saved below and that is current nowhere.
-                unsafe { ffi::PyEval_RestoreThread(self.state) };
+                unsafe { restore(self.state) };
                 ATTACHED.set(self.attached);
             }
         }
@@ -61,7 +84,7 @@ pub(super) unsafe fn attach<R>(state: *mut ffi::PyThreadState, work: impl for<'p
     }
     assert!(!is_attached(), "a thread attaches to one interpreter at a time");
     // SAFETY: the caller's promise.
-    unsafe { ffi::PyEval_RestoreThread(state) };
+    unsafe { restore(state) };
     ATTACHED.set(true);
     let _leave = Leave;
     // SAFETY: attached until the guard drops, after everything that `work` made.

@@ -20,7 +20,7 @@ mod object;
 mod thread;
 mod value;
 
-pub use attached::Python;
+pub use attached::{Python, forget_waits, waits};
 pub use cell::GilCell;
 pub use class::{Class, Members, Type};
 pub use error::{Error, Kind, Result};

@@ -6,16 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
 use wsgi_core::limits::Running;
 
-/// µs of `CLOCK_MONOTONIC`, the same in all processes. Never 0.
-pub fn micros() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
-    (seconds * 1_000_000 + micros).max(1)
-}
+use crate::stats::micros;
 
 /// The same as time since the clock's origin.
 pub fn now() -> Duration {

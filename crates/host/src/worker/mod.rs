@@ -47,6 +47,7 @@ use crate::fence::report_panics_to;
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::python::Interpreter;
+use crate::stats::Stats;
 
 /// The life of a daemon in the main thread of its Python; returns the exit code.
 fn run(python: Interpreter, control: OwnedFd) -> i32 {
@@ -72,6 +73,12 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         Ok(bell) => Arc::new(Reload::new(bell)),
         Err(error) => return unusable(&log, &format!("it gets no descriptor: {error}")),
     };
+    let mut descriptors = descriptors.into_iter();
+    let queue = descriptors.next();
+    let threads = settings.options.threads;
+    let stats = descriptors
+        .next()
+        .map_or_else(|| Stats::own(threads), |page| Stats::shared(&page, threads));
     let changed = Arc::clone(&reload);
     let server = Server {
         process_group: settings.group.clone(),
@@ -82,6 +89,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         apache_version: settings.apache_version,
         log: Arc::<StandardError>::clone(&log),
         loading: Gate::default(),
+        stats,
     };
     let Some(host) = Host::begin(python, &[], server, settings.api).map(Arc::new) else {
         return UNUSABLE;
@@ -94,8 +102,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     if settings.options.service() {
         return service::run(host, preparation, control, &settings.preload);
     }
-    let mut descriptors = descriptors.into_iter();
-    let queue = match descriptors.next().map(Queue::new) {
+    let queue = match queue.map(Queue::new) {
         Some(Ok(queue)) => queue,
         Some(Err(error)) => return unusable(&log, &format!("it cannot use its queue: {error}")),
         None => return unusable(&log, "it got no queue"),
@@ -141,7 +148,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         control,
         hearing,
         reload,
-        stats: descriptors.next(),
+        stats,
         limits,
         graceful: settings.options.graceful_timeout,
         shutdown: settings.options.shutdown_timeout,

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use wsgi_core::limits::Limits;
 
-use super::activity::micros;
 use super::stacks::{When, write};
 use super::thread::Daemon;
+use crate::stats::micros;
 
 /// The thread.
 pub struct Pulse {

@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use wsgi_core::abi::Level;
 use wsgi_core::wire::request::{self, Head};
 
-use super::activity::{Board, micros};
+use super::activity::Board;
 use super::crew::Crew;
 use super::exchange::{Body, Connection, Shared};
 use super::family::Family;
@@ -21,6 +21,7 @@ use crate::adapter::exchange::ServerLog;
 use crate::fence::fence;
 use crate::host::Host;
 use crate::python::thread_ident;
+use crate::stats::micros;
 
 /// A request that has waited for less than that, in µs, is not asked whether its client is still there.
 const FRESH: u64 = 5_000;

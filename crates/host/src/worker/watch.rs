@@ -12,9 +12,8 @@ use wsgi_core::abi::Level;
 use wsgi_core::limits::{Limits, Running, Scene, Verdict};
 use wsgi_core::supervision::{Reason, Time};
 use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
-use wsgi_core::wire::control::stats::Stats;
 
-use super::activity::{Seat, micros, now};
+use super::activity::{Seat, now};
 use super::control::Control;
 use super::entry;
 use super::pulse::{Job, Pulse};
@@ -22,11 +21,12 @@ use super::reload::Reload;
 use super::signals::ENDS;
 use super::thread::Daemon;
 use crate::adapter::exchange::ServerLog;
+use crate::stats::{Stats, micros};
 
 /// How long Python may take to end when no request runs.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How often the numbers for `wsgid` are written.
+/// How often `wsgid` is told that the clock is going.
 const TICK: Duration = Duration::from_secs(1);
 
 /// What the watch needs beside the daemon.
@@ -37,7 +37,7 @@ pub struct Parts {
     /// Scripts that have changed.
     pub reload: Arc<Reload>,
     /// For the numbers.
-    pub stats: Option<OwnedFd>,
+    pub stats: Stats,
     pub limits: Limits,
     pub graceful: Option<Duration>,
     pub shutdown: Option<Duration>,
@@ -333,21 +333,12 @@ impl Watch {
         }
     }
 
-    /// Tells `wsgid` the numbers.
+    /// Tells `wsgid` so.
     fn tick(&mut self, now: Time) {
         if self.next_tick > now {
             return;
         }
         self.next_tick = now + TICK;
-        if let Some(page) = &self.parts.stats {
-            let board = &self.daemon.board;
-            let stats = Stats {
-                completed: board.completed.load(Ordering::Relaxed),
-                running: board.busy() as u64,
-                heartbeat: micros(),
-            };
-            // Nobody needs them to be there.
-            let _ = rustix::io::pwrite(page, &stats.encode(), 0);
-        }
+        self.parts.stats.beat(micros());
     }
 }

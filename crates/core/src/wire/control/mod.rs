@@ -29,7 +29,7 @@
 //!
 //! # Supervisor ↔ daemon ([`daemon`])
 //! The daemon gets one `Settings`, with two descriptors: the receiving end of the queue, and a memfd for
-//! [`stats::Stats`]. It starts Python's part, imports what is to be preloaded, and says `Ready`; only then it takes
+//! the page of its numbers ([`crate::stats`]). It starts Python's part, imports what is to be preloaded, and says `Ready`; only then it takes
 //! requests. Later it may be told `Drain`. It says `Replace` when it should be replaced and can wait, `Exiting` when it
 //! stops taking requests by itself. Its end of the stream means that the supervisor is gone: drain, and end.
 //!
@@ -40,7 +40,6 @@
 
 pub mod daemon;
 pub mod parent;
-pub mod stats;
 pub mod status;
 
 use super::field::{Fields, Pairs, put_pairs};
