@@ -12,7 +12,7 @@ pub struct Place<'a> {
     pub pid: i32,
     /// Its thread.
     pub tid: i32,
-    /// The process group that it belongs to.
+    /// The process group that it belongs to; empty: none.
     pub group: &'a str,
 }
 
@@ -30,7 +30,7 @@ pub fn format(since_epoch: Duration, offset: i64, level: Level, place: &Place<'_
     // Writing to a Vec does not fail.
     let _ = write!(
         line,
-        "[{} {} {day:02} {:02}:{:02}:{:02}.{:06} {year}] [wsgi:{}] [pid {}:tid {}] [group {}] ",
+        "[{} {} {day:02} {:02}:{:02}:{:02}.{:06} {year}] [wsgi:{}] [pid {}:tid {}] ",
         DAYS[usize::try_from(days.rem_euclid(7)).unwrap_or(0)],
         MONTHS[month],
         second / 3600,
@@ -40,8 +40,10 @@ pub fn format(since_epoch: Duration, offset: i64, level: Level, place: &Place<'_
         name(level),
         place.pid,
         place.tid,
-        place.group,
     );
+    if !place.group.is_empty() {
+        let _ = write!(line, "[group {}] ", place.group);
+    }
     for &byte in text {
         match byte {
             b'\t' => line.extend(b"\\t"),
@@ -121,6 +123,20 @@ mod tests {
             let line = line(seconds * 1_000_000 + 5, offset, b"");
             assert!(line.starts_with(expected), "{line}");
         }
+    }
+
+    #[test]
+    fn nobodys_group() {
+        let place = Place {
+            pid: 7,
+            tid: 7,
+            group: "",
+        };
+        let line = format(Duration::ZERO, 0, Level::Notice, &place, b"WSGI0700: a");
+        assert_eq!(
+            line,
+            b"[Thu Jan 01 00:00:00.000000 1970] [wsgi:notice] [pid 7:tid 7] WSGI0700: a\n"
+        );
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use rustix::process::getpid;
+use rustix::thread::gettid;
 use wsgi_core::abi::Level;
+use wsgi_core::log_line::{self, Place};
 use wsgi_core::wire::control::daemon::exit;
 
 use crate::sys::clock;
@@ -39,42 +42,20 @@ impl Log {
         if level > self.level {
             return;
         }
-        let line = line(&clock::stamp(), level, std::process::id(), text);
+        let place = Place {
+            pid: getpid().as_raw_nonzero().get(),
+            tid: gettid().as_raw_nonzero().get(),
+            group: "",
+        };
+        let (now, offset) = clock::local();
+        let line = log_line::format(now, offset, level, &place, text.as_bytes());
         // As a whole, so that lines of several processes do not mix. There is nobody to tell when it fails.
-        let _ = rustix::io::write(log, line.as_bytes());
+        let _ = rustix::io::write(log, &line);
     }
-}
-
-/// One line, whatever the text holds.
-fn line(stamp: &str, level: Level, pid: u32, text: &str) -> String {
-    let name = match level {
-        Level::Critical => "crit",
-        Level::Error => "error",
-        Level::Warning => "warn",
-        Level::Notice => "notice",
-        Level::Info => "info",
-        Level::Debug => "debug",
-    };
-    let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    format!("[{stamp}] [wsgi:{name}] [pid {pid}] {text}\n")
 }
 
 /// Reports that a child could not become a daemon, and ends it.
 pub fn fail(text: &str) -> ! {
     Log::default().write(Level::Error, text);
     std::process::exit(exit::NOT_LAUNCHED)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines() {
-        let stamp = "Sun Nov 22 12:00:00.000001 2026";
-        assert_eq!(
-            line(stamp, Level::Warning, 5, "WSGI0700: a\nb"),
-            "[Sun Nov 22 12:00:00.000001 2026] [wsgi:warn] [pid 5] WSGI0700: a b\n"
-        );
-    }
 }

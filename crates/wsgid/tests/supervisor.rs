@@ -77,7 +77,7 @@ fn a_killed_daemon_is_replaced_and_the_log_says_how_it_died() {
         "the queue outlives the daemon"
     );
     world.await_log(&format!(
-        "[wsgi:error] [pid {}] WSGI0710: group 'shop': daemon process {first} was killed by SIGKILL",
+        "[wsgi:error] [pid {0}:tid {0}] WSGI0710: group 'shop': daemon process {first} was killed by SIGKILL",
         world.supervisor.id()
     ));
     world.await_log(", with 7 requests completed and 2 in progress");
