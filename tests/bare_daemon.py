@@ -243,7 +243,10 @@ class Exchange:
 class Daemon:
     """A daemon; here is wsgid's side of it."""
 
-    def __init__(self, host: Path, python: Path, queue: Queue, log: Path, options: Pairs = (), preload: Pairs = ()):
+    def __init__(self, host: Path, python: Path, queue: Queue, log: Path, options: Pairs = (), preload: Iterable = ()):
+        """`preload`: paths with their application groups; a third item says whether the script is required."""
+        self.used: list[tuple[str, str]] = []
+        self.served = 0
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.stats = os.memfd_create("stats")
         self.log = log
@@ -260,20 +263,31 @@ class Daemon:
             )
         theirs.close()
         facts = [("apache.version", "2.4.71"), ("log_level", str(INFO))]
-        settings = b"\x01" + struct.pack("<QQ", 1, 1) + short("shop") + pairs(options) + pairs(facts) + pairs(preload)
+        settings = b"\x01" + struct.pack("<QQ", 1, 1) + short("shop") + pairs(options) + pairs(facts)
+        preload = [(*item, True)[:3] for item in preload]
+        settings += struct.pack("<H", len(preload))
+        settings += b"".join(short(script) + short(group) + bytes([required]) for script, group, required in preload)
         send(self.control, settings, queue.receiving.fileno(), self.stats)
 
     def hear(self, timeout: float = TIMEOUT) -> tuple[str, str]:
-        """What the daemon says next: the message and its reason. Two empty texts: it has ended."""
+        """What the daemon says next: the message and its reason. Two empty texts: it has ended. What it says about
+        its work is kept."""
         self.control.settimeout(timeout)
-        try:
-            message = self.control.recv(16)
-        except ConnectionResetError:
-            message = b""
-        if not message:
-            return "", ""
-        kind, reason = message
-        return ("", "Ready", "Replace", "Exiting")[kind], REASONS[reason - 1] if reason else ""
+        while True:
+            try:
+                message = self.control.recv(8192)
+            except ConnectionResetError:
+                message = b""
+            if not message:
+                return "", ""
+            kind, reason = message[0], message[1:]
+            if kind == 4:
+                self.served += 1
+            elif kind == 5:
+                (length,) = struct.unpack_from("<H", reason)
+                self.used.append((reason[2 : 2 + length].decode(), reason[4 + length :].decode()))
+            else:
+                return ("", "Ready", "Replace", "Exiting")[kind], REASONS[reason[0] - 1] if reason else ""
 
     def drain(self) -> None:
         """Tells it to finish what it has."""

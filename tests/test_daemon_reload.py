@@ -1,6 +1,7 @@
 """Daemon mode: graceful restarts and changed scripts cost no request."""
 
 import os
+import signal
 import threading
 import time
 from contextlib import ExitStack
@@ -17,6 +18,9 @@ WSGIDaemonProcess shop {options}
 WSGIScriptAlias /shop ${{APPS}}/daemon.py process-group=shop application-group=%{{GLOBAL}}
 WSGIScriptAlias /own ${{ROOT}}/own.wsgi process-group=shop application-group=own
 """
+
+# An alias that leaves the application group to the request: its script is loaded by the first one.
+LATE = "WSGIScriptAlias /late ${ROOT}/late.wsgi process-group=shop\n"
 
 OWN = """\
 import os, time
@@ -129,6 +133,111 @@ def test_broken_script_keeps_old(start_httpd):
     httpd.write("own.wsgi", OWN.format(text="mended"))
     wait_for(lambda: httpd.get("/own").body == b"mended", "the mended script", 40)
     httpd.log.allow(".")
+
+
+def test_broken_script_keeps_old_if_not_preloaded(start_httpd):
+    """The same for a script that the configuration does not have preloaded, once requests have used it."""
+
+    def prepare_more(httpd):
+        prepare(httpd)
+        httpd.write("late.wsgi", OWN.format(text="version 0"))
+
+    httpd = start_httpd(BASE.format(options="processes=2 threads=2") + LATE, prepare_more)
+    with Load(httpd, "/late") as load:
+        load.more(20)
+        httpd.write("late.wsgi", "import no_such_module\n")
+        httpd.log.expect("WSGI0510: this daemon cannot load .*late.wsgi, which its group serves")
+        httpd.log.expect("WSGI0714: group 'shop': .* the old ones go on serving")
+        load.more(20)
+        assert {body for _, _, body in load.replies} == {b"version 0"}
+        httpd.write("late.wsgi", OWN.format(text="mended"))
+        wait_for(lambda: load.replies[-1][2] == b"mended", "the mended script", 40)
+    assert not load.failed()
+    httpd.log.expect("ModuleNotFoundError")
+    httpd.log.allow(".")
+
+
+def test_script_gone(start_httpd):
+    """A script that was used and is deleted keeps nobody from being replaced."""
+
+    def prepare_more(httpd):
+        prepare(httpd)
+        httpd.write("late.wsgi", OWN.format(text="late"))
+
+    httpd = start_httpd(BASE.format(options="threads=2") + LATE, prepare_more)
+    assert httpd.get("/late").body == b"late"
+    assert httpd.get("/own").body == b"version 0"
+    (httpd.root / "late.wsgi").unlink()
+    httpd.write("own.wsgi", OWN.format(text="version 1"))
+    wait_for(lambda: httpd.get("/own").body == b"version 1", "the new version")
+    assert httpd.get("/late").status == 404
+    httpd.log.expect("WSGI0111: script .*late.wsgi does not exist")
+
+
+def test_import_script_fails(start_httpd):
+    """A script of WSGIImportScript that cannot be loaded is logged; the group serves, and a request tries again."""
+
+    def prepare_more(httpd):
+        prepare(httpd)
+        httpd.write("late.wsgi", "import no_such_module\n")
+
+    imported = "WSGIImportScript ${ROOT}/late.wsgi process-group=shop application-group=%{GLOBAL}\n"
+    imported += "WSGIScriptAlias /late ${ROOT}/late.wsgi process-group=shop\nWSGIApplicationGroup %{GLOBAL}\n"
+    httpd = start_httpd(BASE.format(options="threads=2") + imported, prepare_more)
+    assert httpd.get("/shop/pid").status == 200
+    httpd.log.expect("ModuleNotFoundError")
+    httpd.log.allow(".")
+    assert httpd.get("/late").status == 500
+    httpd.write("late.wsgi", OWN.format(text="mended"))
+    wait_for(lambda: httpd.get("/late").body == b"mended", "the mended script")
+
+
+def test_young_daemons_killed(start_httpd):
+    """Daemons that are killed as soon as they have served are replaced again and again: these are no failed starts."""
+    httpd = start_httpd(BASE.format(options="threads=2"), prepare)
+    for _ in range(4):
+        reply = httpd.get("/shop/pid")
+        assert reply.status == 200
+        pid = int(reply.text)
+        os.kill(pid, signal.SIGKILL)
+        httpd.log.expect(f"WSGI0710: group 'shop': daemon process {pid} was killed by SIGKILL")
+
+
+def test_evicted(start_httpd):
+    """SIGUSR1: a new daemon is there first; then the old one has what is left of eviction-timeout for its requests."""
+    httpd = start_httpd(
+        BASE.format(options="threads=2 graceful-timeout=60 eviction-timeout=2 shutdown-timeout=1"), prepare
+    )
+    pid = int(httpd.get("/shop/pid").text)
+    with httpd.connect(timeout=20) as short, httpd.connect(timeout=20) as long:
+        for connection, seconds in ((short, "0.5"), (long, "60")):
+            connection.send_head("GET", f"/shop/sleep/{seconds}")
+            assert connection.head().status == 200
+        os.kill(pid, signal.SIGUSR1)
+        wait_for(lambda: int(httpd.get("/shop/pid").text) != pid, "another daemon to serve")
+        assert read(short) == b"first last"
+        with pytest.raises((OSError, EOFError)):
+            read(long)
+    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "the old one's end")  # noqa: PTH110
+    httpd.log.expect("WSGI0505|WSGI0716")
+    httpd.log.allow("WSGI0143|WSGI0302|WSGI0505|WSGI0716")
+
+
+def test_startup_timeout(start_httpd):
+    """An application that requests cannot load within startup-timeout fails its group after two tries."""
+
+    def prepare_more(httpd):
+        prepare(httpd)
+        httpd.write("late.wsgi", "import no_such_module\n")
+
+    config = "WSGIDaemonProcess slow startup-timeout=1\n" + LATE.replace("=shop", "=slow")
+    httpd = start_httpd(BASE.format(options="threads=2") + config, prepare_more)
+    wait_for(lambda: httpd.get("/late").status == 503, "the group to fail")
+    httpd.log.expect("WSGI0509: requests have found no script that can be loaded for startup-timeout", 2)
+    httpd.log.expect("WSGI0713: group 'slow'")
+    httpd.log.allow(".")
+    httpd.write("late.wsgi", OWN.format(text="mended"))
+    wait_for(lambda: httpd.get("/late").body == b"mended", "the mended script", 40)
 
 
 def test_configuration_renewed(start_httpd):

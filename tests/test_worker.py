@@ -282,6 +282,79 @@ def test_preload(start, queue, tmp_path):
     assert "ValueError: broken" in daemon.log.read_text()
 
 
+def test_preload_optional(start, queue, tmp_path):
+    """A script that is not required is tried again by the first request for it; one that is gone is left out."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise ValueError('broken')\n")
+    daemon = start(preload=[(str(broken), "", False), (str(tmp_path / "gone.py"), ""), (str(APP), "")])
+    assert "ValueError: broken" in daemon.log.read_text()
+    assert "gone.py is gone and not loaded" in daemon.log.read_text()
+    assert queue.get(broken).status == 500
+    shutil.copy(APP, broken)
+    assert queue.get(broken).body == b"Hello"
+
+
+def test_what_is_told_of_the_work(start, queue, tmp_path):
+    """wsgid hears of the first request that was completed, and of each script that requests use, once."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise ValueError('broken')\n")
+    daemon = start(preload=[(str(APP), "preloaded"), (str(APP), "never used")])
+    assert queue.get(broken).status == 500
+    for _ in range(2):
+        for group in ("", "preloaded"):
+            assert queue.get(APP, group=group).ending is Kind.END
+    daemon.drain()
+    assert daemon.hear() == ("", "")
+    assert (daemon.used, daemon.served) == ([(str(APP), ""), (str(APP), "preloaded")], 1)
+
+
+def test_startup_timeout(start, queue, tmp_path):
+    """A daemon whose requests find no script that can be loaded ends; one that has loaded a script does not."""
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise ValueError('broken')\n")
+    daemon = start(startup_timeout=1)
+    begin = time.monotonic()
+    assert queue.get(broken).status == 500
+    assert daemon.hear() == ("Exiting", "startup_timeout")
+    assert time.monotonic() - begin > 0.9
+    assert daemon.wait() == 0
+    assert "WSGI0509" in daemon.log.read_text()
+
+    daemon = start(startup_timeout=1, shutdown_timeout=1)
+    assert queue.get(broken).status == 500
+    assert queue.get(APP, "sleep=2").ending is Kind.END
+    assert queue.get(broken).status == 500
+    daemon.process.send_signal(signal.SIGTERM)
+    assert daemon.hear() == ("Exiting", "shutdown_signal")
+
+
+@pytest.mark.parametrize(
+    ("number", "options", "said"),
+    [
+        (signal.SIGUSR1, {}, ("Replace", "graceful_signal")),
+        (signal.SIGUSR1, {"eviction_timeout": 5}, ("Replace", "eviction_signal")),
+        (signal.SIGXCPU, {}, ("Replace", "cpu_time_limit")),
+        (signal.SIGINT, {}, ("Exiting", "shutdown_signal")),
+        (signal.SIGHUP, {}, None),
+        (signal.SIGUSR2, {}, None),
+    ],
+)
+def test_signals(start, queue, number, options, said):
+    """What a daemon makes of signals; those that ask for a new process, or for nothing, leave it serving."""
+    daemon = start(**options)
+    daemon.process.send_signal(number)
+    if said and said[0] == "Exiting":
+        assert daemon.hear() == said
+        assert daemon.wait() == 0
+        return
+    if said:
+        assert daemon.hear() == said
+    assert queue.get(APP).ending is Kind.END
+    daemon.drain()
+    assert daemon.hear() == ("", "")
+    assert daemon.wait() == 0
+
+
 def test_service(start, tmp_path):
     """A service script runs in the main thread; the end comes to it as SystemExit."""
     script = tmp_path / "service.py"

@@ -23,6 +23,7 @@ enum Step {
     PassLong,
     Demand,
     Ready,
+    Served,
     Replace,
     Exiting,
     Crash,
@@ -51,6 +52,7 @@ fn settings(processes: u8, eager: bool, limited: bool) -> Settings {
         service: false,
         startup_timeout: limit(20),
         graceful_timeout: limit(15),
+        eviction_timeout: limit(10),
         shutdown_timeout: limit(5),
         restart_interval: limit(60),
     }
@@ -61,6 +63,7 @@ fuzz_target!(|story: Story| {
     let mut alive: BTreeMap<u64, Phase> = BTreeMap::new();
     let mut now = Duration::from_secs(1000);
     let mut ending = false;
+    let mut evicting = false;
     let mut last = 0;
     for (step, which, starts) in &story.steps {
         let chosen = alive.keys().copied().nth(usize::from(*which) % alive.len().max(1));
@@ -84,7 +87,13 @@ fuzz_target!(|story: Story| {
                 }
                 Event::Ready(process)
             }
-            Step::Replace => Event::Replace(process, Reason::from_number(which % 12 + 1).expect("a reason")),
+            Step::Served => Event::Served(process),
+            Step::Replace => {
+                let reason = Reason::from_number(which % 12 + 1).expect("a reason");
+                // It ends at its time even if nothing replaces it.
+                evicting |= reason == Reason::EvictionSignal;
+                Event::Replace(process, reason)
+            }
             Step::Exiting => {
                 harmless = false;
                 if let Some(phase) = chosen.and_then(|id| alive.get_mut(&id))
@@ -148,7 +157,7 @@ fuzz_target!(|story: Story| {
             }
         }
         assert!(spawned <= moment.starts);
-        if before && harmless && !ending {
+        if before && harmless && !ending && !evicting {
             assert!(serving(&alive), "{step:?} took the service away");
         }
         assert!(group.timer().is_none_or(|timer| timer > now), "a timer that has passed");

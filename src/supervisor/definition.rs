@@ -11,9 +11,8 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
 use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::{Account, DaemonOptions, NO_EFFECT};
-use wsgi_core::directive::NameValue;
 use wsgi_core::python::{self, Choice, Interpreter};
-use wsgi_core::wire::control::parent;
+use wsgi_core::wire::control::{Preload, parent};
 
 use crate::config::Global;
 use crate::httpd::server::Server;
@@ -40,8 +39,8 @@ pub struct Definition {
     /// Its Python, if that can be run. What a tenant can break by himself is no reason to stop the server.
     python: Option<Interpreter>,
     uid: u32,
-    /// Scripts and their application groups.
-    preload: Vec<NameValue>,
+    /// What its daemons load before they are READY.
+    preload: Vec<Preload>,
 }
 
 /// Looks at all definitions together.
@@ -183,10 +182,19 @@ fn preload(main: Server<'_>, definitions: &mut [Definition]) -> Result<(), Strin
                     String::from_utf8_lossy(&preload.process_group)
                 ));
             };
-            let script = (preload.script, preload.application_group);
+            let preload = Preload {
+                script: preload.script,
+                application_group: preload.application_group,
+                // Without the script that an alias leads to a daemon is of no use.
+                required: directive == "WSGIScriptAlias",
+            };
+            let same = |known: &&mut Preload| {
+                known.script == preload.script && known.application_group == preload.application_group
+            };
             // A virtual host has the aliases of the main server too.
-            if !group.preload.contains(&script) {
-                group.preload.push(script);
+            match group.preload.iter_mut().find(same) {
+                Some(known) => known.required |= preload.required,
+                None => group.preload.push(preload),
             }
         }
     }

@@ -16,6 +16,8 @@ pub struct Limits {
     pub interrupt: Option<Duration>,
     /// Without any activity.
     pub inactivity: Option<Duration>,
+    /// From the first request until a script is loaded.
+    pub startup: Option<Duration>,
     /// Without Python's lock being obtainable.
     pub deadlock: Option<Duration>,
     /// For other requests, when one is overdue; `None`: they are waited for as long as they take.
@@ -46,6 +48,8 @@ pub struct Scene<'a> {
     pub python: Time,
     /// Requests that have been completed.
     pub completed: u64,
+    /// Since when there are requests, and no script that can be loaded; `None`: there are none, or one was loaded.
+    pub waiting: Option<Time>,
     /// Requests are being taken.
     pub taking: bool,
 }
@@ -77,6 +81,7 @@ impl Limits {
             request: options.request_timeout,
             interrupt: options.interrupt_timeout,
             inactivity: options.inactivity_timeout,
+            startup: options.startup_timeout,
             deadlock: options.deadlock_timeout,
             graceful: options.graceful_timeout,
             requests: options.maximum_requests.map(requests),
@@ -110,6 +115,9 @@ impl Limits {
             }
         }
         let passed = |limit: Option<Duration>, since: Time| limit.is_some_and(|limit| since + limit <= scene.now);
+        if scene.waiting.is_some_and(|since| passed(self.startup, since)) {
+            verdicts.push(Verdict::End(Reason::StartupTimeout));
+        }
         if passed(self.deadlock, scene.python) {
             verdicts.push(Verdict::End(Reason::DeadlockTimeout));
         }
@@ -135,9 +143,14 @@ impl Limits {
                 .or(later(self.inactivity)),
             None => later(self.inactivity),
         };
+        let startup = match (self.startup, scene.waiting) {
+            (Some(limit), Some(since)) => Some(since + limit).filter(ahead),
+            (limit, _) => later(limit),
+        };
         running()
             .filter(ahead)
             .chain(later(self.request_limit()))
+            .chain(startup)
             .chain(inactivity)
             .chain(self.deadlock.map(|limit| scene.python + limit).filter(ahead))
             .min()
@@ -175,6 +188,7 @@ mod tests {
             request: None,
             interrupt: None,
             inactivity: None,
+            startup: None,
             deadlock: None,
             graceful: Some(seconds(15)),
             requests: None,
@@ -199,6 +213,7 @@ mod tests {
             activity: None,
             python: seconds(now),
             completed: 0,
+            waiting: None,
             taking: true,
         }
     }
@@ -301,6 +316,26 @@ mod tests {
             }),
             Some(seconds(110))
         );
+    }
+
+    #[test]
+    fn startup() {
+        let limits = Limits {
+            startup: Some(seconds(10)),
+            ..limits()
+        };
+        let threads = [since(100)];
+        let at = |now, waiting| Scene {
+            waiting,
+            ..scene(now, &threads)
+        };
+        let since = Some(seconds(100));
+        assert_eq!(limits.judge(&at(109, since)), []);
+        assert_eq!(limits.next(&at(109, since)), Some(seconds(110)));
+        assert_eq!(limits.judge(&at(110, since)), [Verdict::End(Reason::StartupTimeout)]);
+        // Nobody has asked yet, or a script is there: however long ago.
+        assert_eq!(limits.judge(&at(1000, None)), []);
+        assert_eq!(limits.next(&at(1000, None)), Some(seconds(1010)));
     }
 
     #[test]

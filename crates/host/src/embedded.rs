@@ -56,7 +56,7 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             multithread: start.multithread,
             multiprocess: start.multiprocess,
             run_once: false,
-            changed: None,
+            scripts: None,
             apache_version: start.apache_version,
             log,
             loading: Gate::default(),

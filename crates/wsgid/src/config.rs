@@ -9,7 +9,7 @@ use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::NameValue;
 use wsgi_core::supervision::{Settings, State};
 use wsgi_core::wire::control::parent::{Begin, Group};
-use wsgi_core::wire::control::status;
+use wsgi_core::wire::control::{Preload, status};
 
 use crate::identity::Identity;
 use crate::launch::Plan;
@@ -47,7 +47,7 @@ pub struct Character {
     /// What it is told of the server.
     pub facts: Vec<NameValue>,
     /// What it loads before it is READY.
-    pub preload: Vec<NameValue>,
+    pub preload: Vec<Preload>,
     /// The socket that it takes requests from.
     queue: u64,
 }

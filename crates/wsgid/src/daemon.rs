@@ -10,6 +10,7 @@ use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
 use wsgi_core::stats::page::size;
 use wsgi_core::stats::reading::Reading;
 use wsgi_core::supervision::{Exit, ProcessId, Time};
+use wsgi_core::wire::control::Preload;
 use wsgi_core::wire::control::daemon::{FromDaemon, Settings, ToDaemon};
 
 use crate::config::Character;
@@ -34,11 +35,13 @@ pub struct Daemon {
 }
 
 /// What is known of a daemon before it is started.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct New<'a> {
     pub id: ProcessId,
     pub generation: u64,
     pub character: &'a Character,
+    /// What it loads before it is READY.
+    pub preload: Vec<Preload>,
     /// Where it takes requests from.
     pub queue: &'a OwnedFd,
     /// Where its output goes.
@@ -63,7 +66,7 @@ impl Daemon {
     ///
     /// # Errors
     /// What could not be done.
-    pub fn start(new: &New<'_>, place: &mut OwnedFd) -> Result<Daemon, String> {
+    pub fn start(new: New<'_>, place: &mut OwnedFd) -> Result<Daemon, String> {
         let character = new.character;
         let (control, far) = socket::pair().map_err(|error| format!("cannot make a socket: {error}"))?;
         let stats = page(character.plan.options.threads)
@@ -74,7 +77,7 @@ impl Daemon {
             group: character.name().to_vec(),
             options: character.plan.options.written.clone(),
             facts: character.facts.clone(),
-            preload: character.preload.clone(),
+            preload: new.preload,
         });
         let message = settings.encode().map_err(|error| error.to_string())?;
         socket::send(&control, &message, &[new.queue.as_fd(), stats.as_fd()])

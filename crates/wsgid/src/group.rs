@@ -8,7 +8,7 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use wsgi_core::abi::Level;
-use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, State, Time};
+use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, Scripts, State, Time};
 use wsgi_core::wire::control::daemon::{FromDaemon, exit};
 
 use crate::config::{Character, Declared};
@@ -39,6 +39,7 @@ pub struct Group {
     log: Option<OwnedFd>,
     decisions: supervision::Group,
     daemons: Vec<Daemon>,
+    scripts: Scripts,
     stopping: bool,
     /// When to look whether requests wait, and whether one did the last time.
     look: Time,
@@ -54,6 +55,7 @@ impl Group {
             queue: declared.queue,
             log: declared.log,
             daemons: Vec::new(),
+            scripts: Scripts::default(),
             stopping: false,
             look: Time::ZERO,
             waiting: false,
@@ -161,6 +163,11 @@ impl Group {
                     self.write(tools, Level::Info, format!("WSGI0702: daemon process {pid} is ready"));
                     self.tell(Event::Ready(id), tools);
                 }
+                Said::Message(FromDaemon::Served) => self.tell(Event::Served(id), tools),
+                Said::Message(FromDaemon::Loaded {
+                    script,
+                    application_group,
+                }) => self.scripts.note(id, script, application_group),
                 Said::Message(FromDaemon::Replace(reason)) => {
                     self.write(
                         tools,
@@ -196,6 +203,7 @@ impl Group {
         };
         self.tell(Event::Gone(id, exit), tools);
         let daemon = self.daemons.swap_remove(at);
+        self.scripts.forget(id);
         self.write(
             tools,
             Level::Info,
@@ -231,15 +239,17 @@ impl Group {
 
     fn spawn(&mut self, id: ProcessId, generation: u64, tools: &mut Tools<'_>) -> Result<(), String> {
         let stderr = std::io::stderr();
+        let declared = &self.character.preload;
         let new = New {
             id,
             generation,
             character: &self.character,
+            preload: self.scripts.preload(declared, |id| self.decisions.serves(id)),
             queue: &self.queue,
             log: self.log.as_ref().map_or(stderr.as_fd(), AsFd::as_fd),
             null: tools.null.as_fd(),
         };
-        let daemon = Daemon::start(&new, tools.place)?;
+        let daemon = Daemon::start(new, tools.place)?;
         let text = format!(
             "WSGI0701: daemon process {} starts (generation {generation})",
             daemon.pid

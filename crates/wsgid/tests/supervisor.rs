@@ -104,6 +104,44 @@ fn a_crash_loop_fails_the_group_until_it_is_repaired() {
 }
 
 #[test]
+fn who_has_served_is_replaced_at_once() {
+    let mut world = World::new();
+    let group = world.group("shop", "");
+    world.configure(&[group]).unwrap();
+    for round in 1..=4 {
+        world.await_trace("ready", round);
+        world.request("shop", "hello");
+        world.request("shop", "die");
+    }
+    world.await_trace("ready", 5);
+    assert!(!world.log().contains("WSGI0713"), "{}", world.log());
+}
+
+#[test]
+fn successors_load_what_is_served() {
+    let mut world = World::new();
+    let group = world.group("shop", "env=FAKE=uses=/srv/late env=BROKEN=DIRbroken");
+    let configuration = world.configure(&[group]).unwrap();
+    let first = world.await_trace("ready", 1).remove(0);
+    assert_eq!(world.pids("given").len(), 0, "nobody has used it before");
+    world.send(&ToSupervisor::Reload("shop".into()), &[]);
+    let second = world.await_trace("ready", 2).remove(1);
+    assert_eq!(world.pids("given"), [&*second]);
+    await_that("the end of the first one", || !is_alive(&first));
+
+    File::create(world.path("broken")).unwrap();
+    world.send(&ToSupervisor::Reload("shop".into()), &[]);
+    world.await_log("WSGI0714: group 'shop': 2 starts of new daemons in a row have failed; the old ones go on");
+    assert!(is_alive(&second));
+    assert_eq!(configuration.state(0), State::Ready);
+
+    // Once nobody serves it any more, nobody is asked to load it.
+    world.request("shop", "die");
+    world.await_trace("ready", 3);
+    configuration.await_state(0, |state| state == State::Ready);
+}
+
+#[test]
 fn what_cannot_be_executed_says_so() {
     let mut world = World::new();
     let mut group = world.group("shop", "");

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::process::{Phase, Process};
 use super::{
-    Action, Event, Exit, LEAVING_MARGIN, Moment, Note, ProcessId, Reason, SERVICE_PAUSE, STABLE, STOP_LIMIT, Settings,
-    State, TRIES, Time, backoff,
+    Action, Event, Exit, LEAVING_MARGIN, Moment, Note, PACE, ProcessId, Reason, SERVICE_PAUSE, STABLE, STOP_LIMIT,
+    Settings, State, TRIES, Time, backoff,
 };
 
 /// One process group and its daemons.
@@ -119,6 +119,11 @@ impl Group {
         self.ending == Ending::No && !self.settings.eager && !coming && present < self.settings.processes
     }
 
+    /// Whether that daemon serves requests.
+    pub fn serves(&self, id: ProcessId) -> bool {
+        self.processes.iter().any(|process| process.id == id && process.ready())
+    }
+
     /// What new daemons belong to.
     pub fn generation(&self) -> u64 {
         self.generation
@@ -140,6 +145,11 @@ impl Group {
                 }
             }
             Event::Ready(id) => self.ready(id, moment, actions),
+            Event::Served(id) => {
+                if let Some(process) = self.process(id) {
+                    process.served = true;
+                }
+            }
             Event::Replace(id, reason) => self.replace(id, reason, moment.now),
             Event::Exiting(id, reason) => self.exiting(id, reason, moment, actions),
             Event::Gone(id, exit) => self.gone(id, exit, moment, actions),
@@ -178,6 +188,7 @@ impl Group {
 
     fn replace(&mut self, id: ProcessId, reason: Reason, now: Time) {
         let wanted = self.generation;
+        let eviction = self.settings.eviction_timeout;
         let Some(process) = self.process(id).filter(|process| !process.ending()) else {
             return;
         };
@@ -190,6 +201,10 @@ impl Group {
                 if self.failures > 0 && !recent {
                     self.renew(wanted + 1);
                 }
+            }
+            Reason::EvictionSignal => {
+                process.leaving = true;
+                process.evict_at = process.evict_at.or(eviction.map(|limit| now + limit));
             }
             _ => process.leaving = true,
         }
@@ -226,7 +241,7 @@ impl Group {
         let process = self.processes.swap_remove(at);
         let unstable = match process.phase {
             Phase::Starting { .. } => true,
-            Phase::Ready { since } => moment.now < since + STABLE,
+            Phase::Ready { since } => !process.served && moment.now < since + STABLE,
             Phase::Draining { .. } if exit != Exit::Code(0) => false,
             Phase::Draining { .. } | Phase::Terminating { .. } | Phase::Killed => return,
         };
@@ -240,6 +255,8 @@ impl Group {
         actions.push(Action::Note(Note::Died(id, exit)));
         if unstable && process.generation == self.generation {
             self.failed(moment, actions);
+        } else if let Phase::Ready { since } = process.phase {
+            self.retry = self.retry.max(Some(since + PACE));
         }
     }
 
@@ -275,6 +292,9 @@ impl Group {
                     actions.push(Action::Note(Note::StartupTimeout(process.id)));
                     actions.push(Action::Kill(process.id));
                 }
+                Phase::Ready { .. } if process.evict_at.is_some_and(|time| time <= now) => {
+                    terminate(process, settings.shutdown_timeout, now, actions);
+                }
                 Phase::Ready { .. } => process.leaving = true,
                 Phase::Draining { .. } => terminate(process, settings.shutdown_timeout, now, actions),
                 Phase::Terminating { .. } => {
@@ -290,10 +310,10 @@ impl Group {
         }
     }
 
-    /// Forgets failures when a daemon that was started after the last of them has been READY for long enough.
+    /// Forgets failures when a daemon that was READY after the last of them has proved itself.
     fn settle(&mut self, now: Time) {
         let stable = self.processes.iter().any(|process| match process.phase {
-            Phase::Ready { since } => since >= self.last_failure && now >= since + STABLE,
+            Phase::Ready { since } => since >= self.last_failure && (process.served || now >= since + STABLE),
             _ => false,
         });
         if stable {
@@ -311,7 +331,7 @@ impl Group {
         for process in &mut self.processes {
             if process.ready() && ready > target && outdated(process, wanted) {
                 process.phase = Phase::Draining {
-                    until: until.map(|limit| moment.now + limit),
+                    until: process.evict_at.or(until.map(|limit| moment.now + limit)),
                 };
                 actions.push(Action::Drain(process.id));
                 ready -= 1;
@@ -367,6 +387,8 @@ impl Group {
                 },
                 restart_at: None,
                 leaving: false,
+                evict_at: None,
+                served: false,
             });
             actions.push(Action::Spawn(id, self.generation));
         }

@@ -13,16 +13,21 @@
 //! - A new configuration and a reload begin a new **generation**. If its daemons cannot start, those of the last good
 //!   one go on serving, and it is tried again and again.
 //! - A start has **failed** when the daemon ends before it is READY, exceeds its time for that, or dies by itself
-//!   within [`STABLE`] after it. After the second failure in a row a group without any READY daemon is FAILED: httpd
+//!   within [`STABLE`] after it without having completed a request. One that dies young, but has, is replaced without
+//!   further ado, [`PACE`] after it was READY at the earliest. After the second failure in a row a group without any READY daemon is FAILED: httpd
 //!   answers at once and lets nobody wait. It is tried again after 0.1 s, then 0.2 s and so on up to 30 s.
 //! - A daemon that is to go is first asked (`Drain`: finish what you have, take nothing new), for `graceful-timeout`;
-//!   then told (`Terminate`), for `shutdown-timeout`; then killed. At the server's end it is told at once.
+//!   then told (`Terminate`), for `shutdown-timeout`; then killed. At the server's end it is told at once. One that
+//!   SIGUSR1 evicts has `eviction-timeout` for all of that up to being told, also where nothing replaces it.
+//! - A daemon that replaces others loads the scripts that requests use in those that serve ([`Scripts`]), and is READY
+//!   only then: a script that was broken meanwhile cannot take the place of its last good version.
 //! - A daemon that found by itself that it should go says so: either it goes on serving until it is replaced, or it is
 //!   on its way out already.
 
 pub mod backoff;
 mod group;
 mod process;
+mod scripts;
 
 use std::fmt;
 use std::time::Duration;
@@ -30,6 +35,7 @@ use std::time::Duration;
 use crate::daemon_options::DaemonOptions;
 pub use group::Group;
 pub use process::ProcessId;
+pub use scripts::Scripts;
 
 /// A moment of `CLOCK_MONOTONIC`, as time since its origin.
 pub type Time = Duration;
@@ -37,6 +43,10 @@ pub type Time = Duration;
 /// How long a daemon must have been READY for its start to count as good. A process that crashes on its first requests
 /// is no better than one that does not start; one that ran for a while deserves a new one at once.
 pub const STABLE: Duration = Duration::from_secs(10);
+
+/// How long after a daemon was READY its successor is started at the earliest, when it dies after having completed
+/// requests: the daemons of an application that crashes all the time do not follow each other faster.
+pub const PACE: Duration = Duration::from_secs(1);
 
 /// Failed starts in a row after which a group without a READY daemon is FAILED: the second try tells a broken
 /// application from an accident.
@@ -65,6 +75,8 @@ pub struct Settings {
     pub startup_timeout: Option<Duration>,
     /// For requests in progress when a daemon is replaced; `None`: no limit.
     pub graceful_timeout: Option<Duration>,
+    /// From an eviction (SIGUSR1) until the daemon is told to end; `None`: as `graceful_timeout`.
+    pub eviction_timeout: Option<Duration>,
     /// For requests in progress when a daemon is ended; `None`: no limit.
     pub shutdown_timeout: Option<Duration>,
     /// Age at which a daemon is replaced.
@@ -81,6 +93,7 @@ impl Settings {
             service: options.service(),
             startup_timeout: options.startup_timeout,
             graceful_timeout: options.graceful_timeout,
+            eviction_timeout: options.eviction_timeout,
             shutdown_timeout: options.shutdown_timeout,
             restart_interval: options.restart_interval,
         }
@@ -107,6 +120,8 @@ pub enum Event {
     Demand,
     /// The process said that it serves requests.
     Ready(ProcessId),
+    /// The process has completed a request.
+    Served(ProcessId),
     /// The process goes on serving, but should be replaced.
     Replace(ProcessId, Reason),
     /// The process takes no more requests and is about to end.

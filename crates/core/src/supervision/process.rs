@@ -16,6 +16,10 @@ pub(super) struct Process {
     pub restart_at: Option<Time>,
     /// It is to be replaced, for another reason than its generation.
     pub leaving: bool,
+    /// When it must go, replaced or not.
+    pub evict_at: Option<Time>,
+    /// It has completed a request.
+    pub served: bool,
 }
 
 /// How far it has come.
@@ -51,7 +55,7 @@ impl Process {
     pub fn timer(&self) -> Option<Time> {
         match self.phase {
             Phase::Starting { until } | Phase::Draining { until } | Phase::Terminating { until } => until,
-            Phase::Ready { .. } if self.leaving => None,
+            Phase::Ready { .. } if self.leaving => self.evict_at,
             Phase::Ready { .. } => self.restart_at,
             Phase::Killed => None,
         }

@@ -251,6 +251,84 @@ fn crashes_right_after_ready_do_not_become_a_storm() {
 }
 
 #[test]
+fn a_daemon_that_has_served_is_no_failed_start() {
+    let mut world = World::new(settings(2));
+    world.ready(1);
+    world.ready(2);
+    for _ in 0..10 {
+        for _ in 0..2 {
+            let id = *world.alive.keys().next().expect("a process");
+            world.tell(Event::Served(ProcessId(id)));
+            world.pass(1.0);
+            world.crash(id);
+            let id = world.last();
+            assert_eq!(world.alive.len(), 2, "replaced at once");
+            world.ready(id);
+        }
+    }
+    assert!(world.notes.iter().all(|note| matches!(note, Note::Died(..))));
+    // It crashes with each request: that is no reason to hurry.
+    let id = world.last();
+    world.tell(Event::Served(ProcessId(id)));
+    world.pass(0.25);
+    world.crash(id);
+    assert_eq!(world.alive.len(), 1);
+    assert_eq!(world.next(), seconds(0.75));
+    assert_eq!(world.alive.len(), 2);
+}
+
+#[test]
+fn the_first_request_ends_a_row_of_failures() {
+    let mut world = World::new(settings(1));
+    world.crash(1);
+    world.next();
+    world.crash(2);
+    assert_eq!(world.next(), seconds(0.2));
+    world.ready(3);
+    world.tell(Event::Served(ProcessId(3)));
+    world.pass(2.0);
+    world.crash(3);
+    assert_eq!(world.alive(), [4]);
+    world.crash(4);
+    assert_eq!(world.next(), seconds(0.1), "the first one again");
+}
+
+#[test]
+fn eviction() {
+    let evicting = |processes| Settings {
+        eviction_timeout: Some(seconds(3.0)),
+        ..settings(processes)
+    };
+    let mut world = World::new(evicting(1));
+    world.ready(1);
+    world.tell(Event::Replace(ProcessId(1), Reason::EvictionSignal));
+    assert_eq!((world.alive(), world.drained.len()), (vec![1, 2], 0));
+    world.pass(1.0);
+    world.ready(2);
+    assert_eq!(world.drained, [1]);
+    assert_eq!(world.next(), seconds(2.0), "counted from the signal");
+    assert_eq!(world.terminated, [1]);
+    world.gone(1, Exit::Code(0));
+
+    // Nothing replaces it, and it goes all the same.
+    world.tell(Event::Replace(ProcessId(2), Reason::EvictionSignal));
+    world.tell(Event::Replace(ProcessId(2), Reason::EvictionSignal));
+    assert_eq!(world.alive(), [2, 3]);
+    assert_eq!(world.next(), seconds(3.0));
+    assert_eq!((world.terminated.clone(), world.drained.len()), (vec![1, 2], 1));
+    assert_eq!(world.notes, []);
+
+    // Without a time of its own it is a replacement as any other, and has the time of those.
+    let mut world = World::new(settings(1));
+    world.ready(1);
+    world.tell(Event::Replace(ProcessId(1), Reason::GracefulSignal));
+    assert_eq!(world.group.timer(), None);
+    world.ready(2);
+    assert_eq!(world.next(), seconds(15.0));
+    assert_eq!(world.terminated, [1]);
+}
+
+#[test]
 fn a_reload_rolls_through_the_group() {
     let mut world = World::new(settings(2));
     world.ready(1);

@@ -35,8 +35,8 @@ pub fn import(interpreter: &Interpreter, record: &Record, path: &[u8]) -> (Impor
         header_only: false,
     };
     let mut notes = Vec::new();
-    let imported = interpreter.attach(|py| match script::load(py, record, &request, &mut notes) {
-        Ok(_) => {
+    let imported = interpreter.attach(|py| match script::preload(py, record, &request) {
+        Ok(()) => {
             let text = format!("[script {}] loaded ({})", Lossy(path), record.whereabouts());
             notes.push((Level::Info, text));
             Imported::Loaded

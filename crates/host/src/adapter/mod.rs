@@ -19,6 +19,6 @@ mod stopwatch;
 pub use errors::Stream;
 pub use failure::text_of as text_of_error;
 pub use import::{Imported, import};
-pub use record::{Record, Server, version};
+pub use record::{Record, ScriptWatch, Server, version};
 pub use request::{Request, run};
 pub use response::Head;

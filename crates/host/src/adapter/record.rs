@@ -17,8 +17,16 @@ use crate::gate::Gate;
 use crate::python::{Error, GilCell, Kept, Object, Python, Result, Type};
 use crate::stats::Stats;
 
-/// Is told the path of a changed script, and its modification time. Must not wait.
-pub type Changed = Box<dyn Fn(&[u8], i64) + Send + Sync>;
+/// Who wants to know about the scripts of the process. Must not wait: Python's lock is held.
+pub trait ScriptWatch: Send + Sync {
+    /// A script has been loaded.
+    fn loaded(&self);
+    /// A request uses a loaded script of that path, in the interpreter of that application group, for the first time.
+    fn used(&self, script: &[u8], application_group: &str);
+    /// A script has another modification time than the code that runs, or wants to be loaded anew. The old code goes on:
+    /// who watches sees to it that the process is replaced.
+    fn changed(&self, script: &[u8], mtime: i64);
+}
 
 /// What is the same for every interpreter of the process.
 pub struct Server {
@@ -30,8 +38,8 @@ pub struct Server {
     pub multiprocess: bool,
     /// `wsgi.run_once`
     pub run_once: bool,
-    /// Who is told that a script has changed, so that the process is replaced; `None`: it is loaded anew.
-    pub changed: Option<Changed>,
+    /// Who watches over scripts; `None`: nobody, and a changed one is loaded anew.
+    pub scripts: Option<Arc<dyn ScriptWatch>>,
     /// `apache.version`
     pub apache_version: [u16; 3],
     /// The server's log.

@@ -14,6 +14,8 @@ pub struct Script {
     module: Kept,
     /// Its `__dict__`.
     dict: Kept,
+    /// A request has used it.
+    used: bool,
 }
 
 /// Why there is no module.
@@ -37,7 +39,7 @@ pub fn load<'py>(
     request: &Request<'_>,
     notes: &mut Vec<LogRecord>,
 ) -> std::result::Result<Object<'py>, Failure<'py>> {
-    let old = loaded(py, record, request);
+    let old = use_loaded(py, record, request);
     if let Some((_, dict)) = &old
         && !(request.reloading && has_changed(py, record, request, dict, notes) && reloads(record, request))
     {
@@ -45,27 +47,43 @@ pub fn load<'py>(
     }
     // One thread of the process loads; the others wait for it, detached, and then share what it loaded.
     let _gate = py.detach(|| record.loading().enter());
-    if let Some((new, dict)) = loaded(py, record, request)
+    if let Some((new, dict)) = use_loaded(py, record, request)
         && old.is_none_or(|(old, _)| !new.is(&old))
     {
         return Ok(dict);
     }
-    execute(py, record, request)
+    let dict = execute(py, record, request)?;
+    use_loaded(py, record, request);
+    Ok(dict)
 }
 
-/// Module and namespace of the script as it is loaded now.
-fn loaded<'py>(py: Python<'py>, record: &Record, request: &Request<'_>) -> Option<(Object<'py>, Object<'py>)> {
-    record.scripts.with(py, |scripts| {
-        let script = scripts.get(request.script)?;
-        Some((script.module.get(py).clone(), script.dict.get(py).clone()))
-    })
+/// Loads a script that is not there yet, with no request asking for it.
+pub fn preload<'py>(py: Python<'py>, record: &Record, request: &Request<'_>) -> std::result::Result<(), Failure<'py>> {
+    let _gate = py.detach(|| record.loading().enter());
+    if record.scripts.with(py, |scripts| scripts.contains_key(request.script)) {
+        return Ok(());
+    }
+    execute(py, record, request).map(drop)
+}
+
+/// Module and namespace of the script as it is loaded now, for a request to use.
+fn use_loaded<'py>(py: Python<'py>, record: &Record, request: &Request<'_>) -> Option<(Object<'py>, Object<'py>)> {
+    let (used, found) = record.scripts.with(py, |scripts| {
+        let script = scripts.get_mut(request.script)?;
+        let used = std::mem::replace(&mut script.used, true);
+        Some((used, (script.module.get(py).clone(), script.dict.get(py).clone())))
+    })?;
+    if !used && let Some(watch) = &record.server.scripts {
+        watch.used(request.script, &record.application_group);
+    }
+    Some(found)
 }
 
 /// Whether a changed script is loaded anew in this process. If not, its old code goes on until the process is replaced.
 fn reloads(record: &Record, request: &Request<'_>) -> bool {
-    match &record.server.changed {
-        Some(changed) => {
-            changed(request.script, request.script_mtime);
+    match &record.server.scripts {
+        Some(watch) => {
+            watch.changed(request.script, request.script_mtime);
             false
         }
         None => true,
@@ -114,11 +132,15 @@ fn execute<'py>(
     let script = Script {
         module: module.keep(),
         dict: dict.clone().keep(),
+        used: false,
     };
     let old = record
         .scripts
         .with(py, |scripts| scripts.insert(request.script.into(), script));
     drop(old);
+    if let Some(watch) = &record.server.scripts {
+        watch.loaded();
+    }
     Ok(dict)
 }
 

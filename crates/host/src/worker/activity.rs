@@ -31,7 +31,8 @@ impl Activity {
     }
 }
 
-fn moment(of: &AtomicU64) -> Option<Duration> {
+/// The time that is stored there; `None`: 0 is.
+pub fn moment(of: &AtomicU64) -> Option<Duration> {
     Some(of.load(Ordering::SeqCst))
         .filter(|at| *at != 0)
         .map(Duration::from_micros)

@@ -52,9 +52,18 @@ impl Control {
         Ok(Some((message, descriptors)))
     }
 
-    /// Says something; false when `wsgid` is gone.
-    pub fn say(&self, message: FromDaemon) -> bool {
-        send(&self.0, &message.encode(), SendFlags::NOSIGNAL).is_ok()
+    /// Says something, without waiting; false when `wsgid` is gone, or the message is none that it takes.
+    pub fn say(&self, message: &FromDaemon) -> bool {
+        let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+        let Ok(message) = message.encode() else { return false };
+        loop {
+            match send(&self.0, &message, flags) {
+                Err(Errno::INTR) => {}
+                // It is there, and far behind: it has been told more than enough already.
+                Err(Errno::AGAIN) => return true,
+                result => return result.is_ok(),
+            }
+        }
     }
 }
 

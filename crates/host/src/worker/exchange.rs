@@ -17,6 +17,7 @@ use wsgi_core::wire::{Error, MAX_DATA};
 use super::activity::Activity;
 use super::entry::with_descriptor;
 use super::family::Family;
+use super::report::Report;
 use crate::adapter::Head;
 use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
 
@@ -47,6 +48,8 @@ pub struct Connection {
     log: Arc<dyn ServerLog>,
     activity: Option<Arc<Activity>>,
     family: Family,
+    /// Who is told that the request is completed.
+    report: Option<Arc<Report>>,
 }
 
 /// The body of the request.
@@ -96,13 +99,15 @@ impl Connection {
             log,
             activity: None,
             family,
+            report: None,
         }
     }
 
-    /// Says what body the request has, and what to tell about the progress of the application.
-    pub fn begin(&mut self, body: Body, activity: Option<Arc<Activity>>) {
+    /// Says what body the request has, and whom to tell about the progress of the application.
+    pub fn begin(&mut self, body: Body, activity: Option<Arc<Activity>>, report: Arc<Report>) {
         self.body = body;
         self.activity = activity;
+        self.report = Some(report);
     }
 
     /// Announces that the request is about to run.
@@ -142,7 +147,10 @@ impl Connection {
         }
         match outcome {
             Outcome::ClientGone => self.socket = None,
-            Outcome::Complete if self.head_sent => self.end(&[&reply::bare(Kind::End, self.nonce)]),
+            Outcome::Complete if self.head_sent => {
+                // httpd being gone is an end as well.
+                let _ = self.complete(&[&reply::bare(Kind::End, self.nonce)]);
+            }
             Outcome::Truncated | Outcome::Complete if self.head_sent => {
                 self.end(&[&reply::bare(Kind::Truncated, self.nonce)]);
             }
@@ -296,7 +304,7 @@ impl Connection {
             ending = reply::bare(Kind::End, self.nonce);
             parts.push(&ending);
             self.head_sent = true;
-            return sent(self.try_end(&parts));
+            return sent(self.complete(&parts));
         }
         let result = self.send(&parts, None);
         self.head_sent = true;
@@ -318,7 +326,7 @@ impl Connection {
         // A file that is shorter than what was promised is for the outcome to judge.
         if result.is_ok() && self.length.is_none_or(|length| length <= len) {
             let ending = reply::bare(Kind::End, self.nonce);
-            return sent(self.try_end(&[&ending]));
+            return sent(self.complete(&[&ending]));
         }
         self.after(result)
     }
@@ -337,6 +345,14 @@ impl Connection {
             self.socket = None;
         }
         sent(result)
+    }
+
+    /// Sends the end of a whole reply.
+    fn complete(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
+        if let Some(report) = &self.report {
+            report.served();
+        }
+        self.try_end(parts)
     }
 
     fn end(&mut self, parts: &[&[u8]]) {

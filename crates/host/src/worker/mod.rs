@@ -12,7 +12,7 @@ mod family;
 mod log;
 mod pulse;
 mod queue;
-mod reload;
+mod report;
 mod service;
 mod settings;
 mod signals;
@@ -20,13 +20,18 @@ mod stacks;
 mod thread;
 mod watch;
 
+use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use wsgi_core::abi::Level;
 use wsgi_core::limits::Limits;
+use wsgi_core::wire::control::Preload;
 use wsgi_core::wire::control::daemon::exit::{MISUSED, NOT_LOADED, UNUSABLE};
 use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
 
@@ -36,7 +41,7 @@ use self::crew::Crew;
 use self::family::Family;
 use self::log::StandardError;
 use self::queue::Queue;
-use self::reload::Reload;
+use self::report::Report;
 use self::settings::Settings;
 use self::signals::Preparation;
 use self::thread::Daemon;
@@ -52,7 +57,7 @@ use crate::stats::Stats;
 /// The life of a daemon in the main thread of its Python; returns the exit code.
 fn run(python: Interpreter, control: OwnedFd) -> i32 {
     let log = Arc::new(StandardError::new(String::new(), Level::Notice));
-    let control = Control::new(control);
+    let control = Arc::new(Control::new(control));
     let (settings, descriptors) = match introduction(&control) {
         Ok(introduction) => introduction,
         Err(reason) => {
@@ -69,23 +74,19 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         Ok(pipe) => pipe,
         Err(error) => return unusable(&log, &format!("it gets no pipe: {error}")),
     };
-    let reload = match bell.try_clone() {
-        Ok(bell) => Arc::new(Reload::new(bell)),
-        Err(error) => return unusable(&log, &format!("it gets no descriptor: {error}")),
-    };
     let mut descriptors = descriptors.into_iter();
     let queue = descriptors.next();
     let threads = settings.options.threads;
     let stats = descriptors
         .next()
         .map_or_else(|| Stats::own(threads), |page| Stats::shared(&page, threads));
-    let changed = Arc::clone(&reload);
+    let report = Arc::new(Report::new(Arc::clone(&control)));
     let server = Server {
         process_group: settings.group.clone(),
         multithread: settings.options.multithread(),
         multiprocess: settings.options.multiprocess(),
         run_once: settings.options.run_once(),
-        changed: Some(Box::new(move |script, mtime| changed.notice(script, mtime))),
+        scripts: Some(Arc::<Report>::clone(&report)),
         apache_version: settings.apache_version,
         log: Arc::<StandardError>::clone(&log),
         loading: Gate::default(),
@@ -100,18 +101,16 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     };
     log.set_offset(preparation.offset);
     if settings.options.service() {
-        return service::run(host, preparation, control, &settings.preload);
+        return service::run(host, preparation, &control, &settings.preload);
     }
     let queue = match queue.map(Queue::new) {
         Some(Ok(queue)) => queue,
         Some(Err(error)) => return unusable(&log, &format!("it cannot use its queue: {error}")),
         None => return unusable(&log, "it got no queue"),
     };
-    for (script, application_group) in &settings.preload {
-        if host.import(application_group, script) != Imported::Loaded {
-            host.stop_shared(watch::PATIENCE);
-            return NOT_LOADED;
-        }
+    if let Some(code) = preload(&host, &settings.preload, &hearing, &log) {
+        host.stop_shared(watch::PATIENCE);
+        return code;
     }
     let limits = Limits::of(&settings.options, jitter());
     let threads = usize::try_from(settings.options.threads).unwrap_or(1);
@@ -122,6 +121,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         board: Board::new(threads),
         log: Arc::clone(&log),
         family: Family::here(),
+        report,
         requests: limits.requests,
         run_once: settings.options.run_once(),
         watches_activity: limits.inactivity.is_some(),
@@ -130,7 +130,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         present: AtomicUsize::new(0),
     });
     preparation.serve(&daemon.host);
-    if !control.say(FromDaemon::Ready) {
+    if !control.say(&FromDaemon::Ready) {
         return 0;
     }
     for me in 0..threads {
@@ -147,7 +147,6 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     let parts = Parts {
         control,
         hearing,
-        reload,
         stats,
         limits,
         graceful: settings.options.graceful_timeout,
@@ -155,6 +154,37 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         evicts: settings.options.eviction_timeout.is_some(),
     };
     Watch::new(daemon, parts).run()
+}
+
+/// Loads scripts; returns an exit code if the process is to end.
+fn preload(host: &Host, scripts: &[Preload], hearing: &OwnedFd, log: &StandardError) -> Option<i32> {
+    for preload in scripts {
+        let script = Path::new(OsStr::from_bytes(&preload.script));
+        // Nobody can ask for a script that is gone.
+        if preload.required
+            && script
+                .metadata()
+                .is_err_and(|error| error.kind() == ErrorKind::NotFound)
+        {
+            let text = format!("{} is gone and not loaded", script.display());
+            log.log(Level::Info, text.as_bytes());
+            continue;
+        }
+        let imported = host.import(&preload.application_group, &preload.script);
+        if imported == Imported::Exited && signals::told_to_end(hearing) {
+            return Some(0);
+        }
+        if preload.required && imported != Imported::Loaded {
+            let text = format!(
+                "WSGI0510: this daemon cannot load {}, which its group serves, and ends; daemons that have loaded it go on. \
+                 Mend the script, or delete it if nobody needs it",
+                script.display()
+            );
+            log.log(Level::Error, text.as_bytes());
+            return Some(NOT_LOADED);
+        }
+    }
+    None
 }
 
 /// The first message.

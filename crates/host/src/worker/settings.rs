@@ -2,7 +2,7 @@
 
 use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::DaemonOptions;
-use wsgi_core::wire::control::daemon as control;
+use wsgi_core::wire::control::{Preload, daemon as control};
 
 use crate::api::{self, Apache};
 
@@ -18,8 +18,8 @@ pub struct Settings {
     pub log_level: Level,
     /// For the modules that applications import.
     pub api: api::Settings,
-    /// Scripts to load before it is READY, each with its application group.
-    pub preload: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Scripts to load before it is READY.
+    pub preload: Vec<Preload>,
 }
 
 impl Settings {

@@ -11,8 +11,8 @@ use crate::python::{self, Kept, Object, Python};
 
 /// Signals that end the process.
 pub const ENDS: [Signal; 2] = [Signal::TERM, Signal::INT];
-/// Signals that ask for a new process.
-const OTHERS: [Signal; 2] = [Signal::USR1, Signal::XCPU];
+/// Signals that ask for a new process, and those that mean nothing: without a handler they would end it.
+const OTHERS: [Signal; 4] = [Signal::USR1, Signal::XCPU, Signal::HUP, Signal::USR2];
 
 /// Python functions.
 const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("daemon.py"), "\0").as_bytes()) {
@@ -78,6 +78,14 @@ impl Preparation {
     fn function<'py>(&self, py: Python<'py>, name: &str) -> python::Result<'py, Object<'py>> {
         self.module.get(py).attribute(&py.text(name)?)
     }
+}
+
+/// Whether one of the signals that end the process has come, with the loading of scripts under way.
+pub fn told_to_end(hearing: &OwnedFd) -> bool {
+    let mut rung = [0; 64];
+    let count = rustix::io::read(hearing, &mut rung).unwrap_or(0);
+    let ends = |number: &u8| ENDS.iter().any(|signal| signal.as_raw() == i32::from(*number));
+    rung[..count].iter().any(ends)
 }
 
 fn numbers<'py>(py: Python<'py>, signals: &[Signal]) -> python::Result<'py, Object<'py>> {

@@ -15,6 +15,7 @@ use super::exchange::{Body, Connection, Shared};
 use super::family::Family;
 use super::log::StandardError;
 use super::queue::{Popped, Queue, Taken, abandoned};
+use super::report::Report;
 use super::stacks::{self, When};
 use crate::adapter::Request;
 use crate::adapter::exchange::ServerLog;
@@ -34,6 +35,7 @@ pub struct Daemon {
     pub board: Board,
     pub log: Arc<StandardError>,
     pub family: Family,
+    pub report: Arc<Report>,
     /// After so many requests the main thread wants to know.
     pub requests: Option<u64>,
     /// The process ends with its one request.
@@ -156,6 +158,7 @@ impl Daemon {
                 request::Body::Stream => Body::Stream { wanted: false },
             },
             activity,
+            Arc::clone(&self.report),
         );
         let request = Request {
             variables: variables.collect(),
@@ -169,6 +172,7 @@ impl Daemon {
             https: head.https,
             header_only: head.header_only,
         };
+        self.report.asked();
         let shared = Shared::new(connection);
         let seat = &self.board.seats[me];
         seat.begin(thread_ident(), head.application_group);

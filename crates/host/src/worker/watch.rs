@@ -17,7 +17,6 @@ use super::activity::{Seat, now};
 use super::control::Control;
 use super::entry;
 use super::pulse::{Job, Pulse};
-use super::reload::Reload;
 use super::signals::ENDS;
 use super::thread::Daemon;
 use crate::adapter::exchange::ServerLog;
@@ -31,11 +30,9 @@ const TICK: Duration = Duration::from_secs(1);
 
 /// What the watch needs beside the daemon.
 pub struct Parts {
-    pub control: Control,
+    pub control: Arc<Control>,
     /// Where the bell is heard.
     pub hearing: OwnedFd,
-    /// Scripts that have changed.
-    pub reload: Arc<Reload>,
     /// For the numbers.
     pub stats: Stats,
     pub limits: Limits,
@@ -131,15 +128,10 @@ impl Watch {
     fn answer_bell(&mut self) {
         let mut rung = [0; 64];
         let count = rustix::io::read(&self.parts.hearing, &mut rung).unwrap_or(0);
-        if self.parts.reload.take() && self.phase == Phase::Serving {
-            let text = "a script has changed: this daemon asks to be replaced, and serves the old code until then";
-            self.daemon.log.log(Level::Info, text.as_bytes());
-            self.announce(FromDaemon::Replace(Reason::ScriptReload));
-        }
         for &number in &rung[..count] {
             let is = |signal: Signal| signal.as_raw() == i32::from(number);
             if ENDS.into_iter().any(is) {
-                self.announce(FromDaemon::Exiting(Reason::ShutdownSignal));
+                self.announce(&FromDaemon::Exiting(Reason::ShutdownSignal));
                 self.end(now());
             } else if is(Signal::XCPU) {
                 self.replace(Reason::CpuTimeLimit);
@@ -186,6 +178,7 @@ impl Watch {
             activity: self.daemon.board.activity.last(),
             python: self.pulse.last(),
             completed: self.daemon.board.completed.load(Ordering::SeqCst),
+            waiting: self.daemon.report.waiting(),
             taking: self.phase == Phase::Serving,
         };
         for verdict in self.parts.limits.judge(&scene) {
@@ -220,7 +213,7 @@ impl Watch {
             }
             let text = format!("this daemon asks to be replaced: {reason}");
             self.daemon.log.log(Level::Info, text.as_bytes());
-            self.announce(FromDaemon::Replace(reason));
+            self.announce(&FromDaemon::Replace(reason));
         }
     }
 
@@ -236,15 +229,20 @@ impl Watch {
                             lock back; the stacks stand above";
                 self.daemon.log.log(Level::Error, text.as_bytes());
             }
+            Reason::StartupTimeout => {
+                let text = "WSGI0509: requests have found no script that can be loaded for startup-timeout: the reasons \
+                            stand above";
+                self.daemon.log.log(Level::Error, text.as_bytes());
+            }
             _ => {}
         }
         let text = format!("this daemon ends: {reason}");
         self.daemon.log.log(Level::Info, text.as_bytes());
-        self.announce(FromDaemon::Exiting(reason));
+        self.announce(&FromDaemon::Exiting(reason));
         self.end(now);
     }
 
-    fn announce(&mut self, message: FromDaemon) {
+    fn announce(&mut self, message: &FromDaemon) {
         if self.supervised && !self.parts.control.say(message) {
             self.orphaned();
         }

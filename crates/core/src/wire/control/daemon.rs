@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::{bounded, fields, put_list, take_list};
+use super::{Preload, bounded, fields, put_list, take_list};
 use crate::directive::NameValue;
 use crate::supervision::Reason;
 use crate::wire::field::put_short_text;
-use crate::wire::{Error, TooLarge};
+use crate::wire::{Error, MAX_PATH, TooLarge};
 
 /// What a daemon's Python is given after `-c`; the path of the host follows as its one argument.
 ///
@@ -52,8 +52,8 @@ pub struct Settings {
     pub options: Vec<NameValue>,
     /// What the server says of itself.
     pub facts: Vec<NameValue>,
-    /// Scripts to load before it is READY, each with its application group.
-    pub preload: Vec<NameValue>,
+    /// Scripts to load before it is READY.
+    pub preload: Vec<Preload>,
 }
 
 const SETTINGS: u8 = 1;
@@ -74,7 +74,7 @@ impl ToDaemon {
                 put_short_text(&mut out, &settings.group, usize::MAX, "name of the process group is")?;
                 put_list(&mut out, &settings.options)?;
                 put_list(&mut out, &settings.facts)?;
-                put_list(&mut out, &settings.preload)?;
+                Preload::put_all(&mut out, &settings.preload)?;
             }
             ToDaemon::Drain(limit) => {
                 out.push(DRAIN);
@@ -98,7 +98,7 @@ impl ToDaemon {
                 group: fields.short_text(usize::MAX)?.to_vec(),
                 options: take_list(&mut fields)?,
                 facts: take_list(&mut fields)?,
-                preload: take_list(&mut fields)?,
+                preload: Preload::take_all(&mut fields)?,
             }),
             DRAIN => match fields.u64()? {
                 u64::MAX => ToDaemon::Drain(None),
@@ -112,7 +112,7 @@ impl ToDaemon {
 }
 
 /// What a daemon says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum FromDaemon {
     /// It takes requests from now on.
     Ready,
@@ -121,16 +121,49 @@ pub enum FromDaemon {
     Replace(Reason),
     /// It takes no more requests, and ends when it has finished those that it has.
     Exiting(Reason),
+    /// It has completed a request. Said once, before the end of the first reply goes out: whoever has seen a whole reply can
+    /// rely on it.
+    Served,
+    /// A request uses a script that has been loaded, for the first time in this process.
+    Loaded {
+        /// Its path.
+        script: Vec<u8>,
+        /// Where it was loaded.
+        application_group: Vec<u8>,
+    },
 }
+
+const READY: u8 = 1;
+const REPLACE: u8 = 2;
+const EXITING: u8 = 3;
+const SERVED: u8 = 4;
+const LOADED: u8 = 5;
+
+/// Longest name of an application group that a daemon reports a script of.
+const MAX_APPLICATION_GROUP: usize = 1024;
 
 impl FromDaemon {
     /// The message.
-    pub fn encode(self) -> [u8; 2] {
-        match self {
-            FromDaemon::Ready => [1, 0],
-            FromDaemon::Replace(reason) => [2, reason.number()],
-            FromDaemon::Exiting(reason) => [3, reason.number()],
-        }
+    ///
+    /// # Errors
+    /// When the path or the name is longer than what is reported.
+    pub fn encode(&self) -> Result<Vec<u8>, TooLarge> {
+        Ok(match self {
+            FromDaemon::Ready => vec![READY],
+            FromDaemon::Replace(reason) => vec![REPLACE, reason.number()],
+            FromDaemon::Exiting(reason) => vec![EXITING, reason.number()],
+            FromDaemon::Served => vec![SERVED],
+            FromDaemon::Loaded {
+                script,
+                application_group,
+            } => {
+                let mut out = vec![LOADED];
+                put_short_text(&mut out, script, MAX_PATH, "path of the script is")?;
+                let what = "name of the application group is";
+                put_short_text(&mut out, application_group, MAX_APPLICATION_GROUP, what)?;
+                out
+            }
+        })
     }
 
     /// Reads a message.
@@ -138,13 +171,21 @@ impl FromDaemon {
     /// # Errors
     /// When it is none.
     pub fn decode(message: &[u8]) -> Result<FromDaemon, Error> {
+        let mut fields = fields(message)?;
         let reason = |number| Reason::from_number(number).ok_or(Error::Invalid("unknown reason"));
-        match *message {
-            [1, 0] => Ok(FromDaemon::Ready),
-            [2, number] => reason(number).map(FromDaemon::Replace),
-            [3, number] => reason(number).map(FromDaemon::Exiting),
-            _ => Err(Error::Invalid("unknown message from a daemon")),
-        }
+        let decoded = match fields.u8()? {
+            READY => FromDaemon::Ready,
+            REPLACE => FromDaemon::Replace(reason(fields.u8()?)?),
+            EXITING => FromDaemon::Exiting(reason(fields.u8()?)?),
+            SERVED => FromDaemon::Served,
+            LOADED => FromDaemon::Loaded {
+                script: fields.short_text(MAX_PATH)?.to_vec(),
+                application_group: fields.short_text(MAX_APPLICATION_GROUP)?.to_vec(),
+            },
+            _ => return Err(Error::Invalid("unknown message from a daemon")),
+        };
+        fields.end()?;
+        Ok(decoded)
     }
 }
 
@@ -161,7 +202,11 @@ mod tests {
             group: b"shop".to_vec(),
             options: vec![pair.clone()],
             facts: vec![pair.clone(), pair],
-            preload: Vec::new(),
+            preload: vec![Preload {
+                script: b"/srv/app.wsgi".to_vec(),
+                application_group: b"app".to_vec(),
+                required: false,
+            }],
         };
         for message in [
             ToDaemon::Settings(settings),
@@ -181,14 +226,28 @@ mod tests {
 
     #[test]
     fn from_a_daemon() {
+        let loaded = |script: usize, application_group: usize| FromDaemon::Loaded {
+            script: vec![b's'; script],
+            application_group: vec![b'g'; application_group],
+        };
         for message in [
             FromDaemon::Ready,
             FromDaemon::Replace(Reason::ScriptReload),
             FromDaemon::Exiting(Reason::InactivityTimeout),
+            FromDaemon::Served,
+            loaded(10, 0),
+            loaded(MAX_PATH, MAX_APPLICATION_GROUP),
         ] {
-            assert_eq!(FromDaemon::decode(&message.encode()), Ok(message));
+            let bytes = message.encode().unwrap();
+            assert_eq!(FromDaemon::decode(&bytes), Ok(message));
+            for end in 0..bytes.len() {
+                assert!(matches!(FromDaemon::decode(&bytes[..end]), Err(Error::Invalid(_))));
+            }
         }
-        for bad in [&[][..], &[1], &[1, 1], &[2, 0], &[3, 99], &[4, 1], &[1, 0, 0]] {
+        for long in [loaded(MAX_PATH + 1, 0), loaded(1, MAX_APPLICATION_GROUP + 1)] {
+            assert!(long.encode().is_err());
+        }
+        for bad in [&[][..], &[1, 1], &[2], &[2, 0], &[3, 99], &[4, 1], &[5, 1, 0], &[6]] {
             assert!(matches!(FromDaemon::decode(bad), Err(Error::Invalid(_))), "{bad:?}");
         }
     }

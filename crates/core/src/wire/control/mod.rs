@@ -29,9 +29,11 @@
 //!
 //! # Supervisor ↔ daemon ([`daemon`])
 //! The daemon gets one `Settings`, with two descriptors: the receiving end of the queue, and a memfd for
-//! the page of its numbers ([`crate::stats`]). It starts Python's part, imports what is to be preloaded, and says `Ready`; only then it takes
-//! requests. Later it may be told `Drain`. It says `Replace` when it should be replaced and can wait, `Exiting` when it
-//! stops taking requests by itself. Its end of the stream means that the supervisor is gone: drain, and end.
+//! the page of its numbers ([`crate::stats`]). It starts Python's part, imports what is to be preloaded, and says
+//! `Ready`; only then it takes requests. Later it may be told `Drain`. It says `Replace` when it should be replaced and can wait, `Exiting` when it
+//! stops taking requests by itself, `Served` when it has completed its first request, and `Loaded` for each script that
+//! requests use: its successors load them before they are READY. Its end of the stream means that the supervisor is
+//! gone: drain, and end.
 //!
 //! The daemon is started as `PYTHON -c LINE HOST`, where `LINE` ([`daemon::LINE`]) loads the Python host from
 //! its absolute path and calls its one function, `wsgi_daemon_main()`, which takes nothing and does not return: it
@@ -40,11 +42,13 @@
 
 pub mod daemon;
 pub mod parent;
+mod preload;
 pub mod status;
 
 use super::field::{Fields, Pairs, put_pairs};
 use super::{Error, TooLarge};
 use crate::directive::NameValue;
+pub use preload::Preload;
 
 /// Version of all messages. A supervisor outlives graceful restarts, so it may meet a parent with another version; it
 /// refuses its configuration.

@@ -1,6 +1,6 @@
 //! Between the httpd parent and the supervisor.
 
-use super::{MAX_GROUPS, VERSION, bounded, fields, put_list, take_list};
+use super::{MAX_GROUPS, Preload, VERSION, bounded, fields, put_list, take_list};
 use crate::abi::Level;
 use crate::directive::NameValue;
 use crate::wire::field::{put_short_text, put_text};
@@ -55,8 +55,8 @@ pub struct Group {
     pub options: Vec<NameValue>,
     /// Variables of the environment that the server's own directives ask for (`PYTHONHOME`, `PYTHONOPTIMIZE` …).
     pub environment: Vec<NameValue>,
-    /// Scripts to load before it is READY, each with its application group; passed on as they are.
-    pub preload: Vec<NameValue>,
+    /// Scripts to load before it is READY; passed on as they are.
+    pub preload: Vec<Preload>,
 }
 
 const BEGIN: u8 = 1;
@@ -92,7 +92,7 @@ impl ToSupervisor {
                 put_short_text(&mut out, &group.python, MAX_PATH, "path of the Python is")?;
                 put_list(&mut out, &group.options)?;
                 put_list(&mut out, &group.environment)?;
-                put_list(&mut out, &group.preload)?;
+                Preload::put_all(&mut out, &group.preload)?;
             }
             ToSupervisor::End => out.push(END),
             ToSupervisor::Reload(name) => {
@@ -138,7 +138,7 @@ impl ToSupervisor {
                 python: fields.short_text(MAX_PATH)?.to_vec(),
                 options: take_list(&mut fields)?,
                 environment: take_list(&mut fields)?,
-                preload: take_list(&mut fields)?,
+                preload: Preload::take_all(&mut fields)?,
             }),
             END => ToSupervisor::End,
             RELOAD => ToSupervisor::Reload(fields.short_text(usize::MAX)?.to_vec()),
@@ -226,7 +226,11 @@ mod tests {
                 python: b"/usr/bin/python3".to_vec(),
                 options: list(&[("threads", "2"), ("user", "shop")]),
                 environment: list(&[("PYTHONOPTIMIZE", "1")]),
-                preload: list(&[("/srv/app.wsgi", "")]),
+                preload: vec![Preload {
+                    script: b"/srv/app.wsgi".to_vec(),
+                    application_group: Vec::new(),
+                    required: true,
+                }],
             }),
             ToSupervisor::End,
             ToSupervisor::Reload(b"shop".to_vec()),
