@@ -8,9 +8,10 @@ use std::time::Duration;
 use wsgi_core::supervision::Reason;
 use wsgi_core::wire::control::daemon::FromDaemon;
 
-use super::activity::{micros, moment};
+use super::activity::moment;
 use super::control::Control;
 use crate::adapter::ScriptWatch;
+use crate::stats::micros;
 
 /// The work so far. Nothing here waits: it may be called with Python's lock held.
 pub struct Report {
