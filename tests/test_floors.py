@@ -85,7 +85,8 @@ def test_python_interface():
 def test_unsafe_of_host():
     """Unsafe code of the host stands in its Python layer, at the C functions, and where Python starts and ends."""
     edge = {
-        PROJECT / "crates/host/src" / name for name in ("embedded.rs", "environment.rs", "host.rs", "stats.rs", "worker/entry.rs")
+        PROJECT / "crates/host/src" / name
+        for name in ("embedded.rs", "environment.rs", "host.rs", "stats.rs", "worker/entry.rs")
     }
     files = [path for path in sources("crates/host/src") if not inside(path, "crates/host/src/python")]
     assert offences([path for path in files if path not in edge], UNSAFE) == []
