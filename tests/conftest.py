@@ -1,6 +1,5 @@
 """Options, the servers that tests get, and the check of their error logs."""
 
-import re
 import subprocess
 from contextlib import ExitStack
 from pathlib import Path
@@ -65,19 +64,7 @@ def pytest_report_header(config) -> list[str]:
     return lines
 
 
-DEFECTS = {
-    r"^test_print\[.*unfinished-lines5\]$": "a last line without an end is logged without the client",
-}
-"""What does not work in daemon mode yet."""
-
-
 def pytest_collection_modifyitems(config, items) -> None:
-    for item in items:
-        parameters = item.callspec.params if hasattr(item, "callspec") else {}
-        if getattr(parameters.get("setup"), "daemon", False):
-            for pattern, reason in DEFECTS.items():
-                if re.search(pattern, item.name):
-                    item.add_marker(pytest.mark.xfail(strict=True, reason=reason))
     if not config.option.peer:
         return
     for item in items:

@@ -60,11 +60,7 @@ impl Live {
         let Some(mut open) = self.lock().take() else {
             return Tally::default();
         };
-        for stream in 0..open.lines.len() {
-            if let Some(line) = open.lines[stream].take_rest() {
-                self.record(&mut open, &line);
-            }
-        }
+        self.record_rest(&mut open);
         open.tally()
     }
 
@@ -104,6 +100,9 @@ impl Live {
             if !open.send_head(head) {
                 return Sent::Failed;
             }
+            if end {
+                self.record_rest(open);
+            }
             let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
             let begun = open.sent.begin();
             let sent = open.exchange.write(pieces, end);
@@ -116,6 +115,7 @@ impl Live {
     pub fn send_file(&self, head: &Head, descriptor: i32, offset: i64, len: u64) -> Option<Sent> {
         self.with(|open| {
             open.send_head(Some(head));
+            self.record_rest(open);
             let begun = open.sent.begin();
             let sent = open.exchange.file(descriptor, offset, len);
             open.sent.end(begun, len);
@@ -153,6 +153,15 @@ impl Live {
     /// What records about this request begin with.
     pub fn prefix(&self) -> std::borrow::Cow<'_, str> {
         String::from_utf8_lossy(&self.prefix)
+    }
+
+    /// Logs lines that have no end yet: once the reply is complete the exchange may have no log any more.
+    fn record_rest(&self, open: &mut Open) {
+        for stream in 0..open.lines.len() {
+            if let Some(line) = open.lines[stream].take_rest() {
+                self.record(open, &line);
+            }
+        }
     }
 
     fn record(&self, open: &mut Open, line: &[u8]) {
