@@ -339,7 +339,8 @@ class Httpd:
 
     def supervisors(self) -> list[int]:
         """The supervisor of daemons; more than one where something is wrong."""
-        return [pid for pid in self.pids() if program_of(pid) == "wsgid"]
+        running = [pid for pid in self.pids() if program_of(pid) == "wsgid"]
+        return [pid for pid in running if parent_of(pid) not in running]  # a daemon begins as its copy
 
     def daemons(self) -> list[int]:
         """The daemon processes, but for those that are just being started."""

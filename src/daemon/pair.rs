@@ -43,21 +43,24 @@ pub struct Pool {
 const MOST_IDLE: usize = 32;
 
 impl Pool {
-    /// A pair: one that was used before, or a new one.
+    /// A pair: one that was used before, and in which nothing is left, or a new one.
     pub fn take(&self) -> Result<(Near, OwnedFd), Errno> {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        match idle {
-            Some(Idle { near, far }) => Ok((near, far)),
-            None => new(),
+        // The lock is held for no longer than it takes to get one.
+        let next = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        while let Some(Idle { near, far }) = next() {
+            // Looked at now and not before: a daemon may have kept a copy of its end.
+            if matches!(rustix::io::ioctl_fionread(&near.socket), Ok(0)) {
+                return Ok((near, far));
+            }
         }
+        new()
     }
 
-    /// Keeps a pair for the next request, if `far` is the other end of `near` and nothing is left in it.
+    /// Keeps a pair for the next request, if `far` is the other end of `near`.
     pub fn put(&self, near: Near, far: OwnedFd) {
         let same = inode(far.as_fd()).is_ok_and(|inode| inode == near.inode);
-        let empty = matches!(rustix::io::ioctl_fionread(&near.socket), Ok(0));
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if same && empty && idle.len() < MOST_IDLE {
+        if same && idle.len() < MOST_IDLE {
             idle.push(Idle { near, far });
         }
     }
