@@ -1,6 +1,8 @@
 //! `WSGIScriptAlias` and `WSGIScriptAliasMatch`: URLs to scripts.
 
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use wsgi_core::alias::{AliasOptions, covers, filename};
 use wsgi_core::directive::Refusal;
@@ -24,6 +26,8 @@ pub struct Alias {
 /// A script that is loaded when the processes of a group start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Preload {
+    /// The directive that says so.
+    pub directive: &'static str,
     /// Path of the script.
     pub script: Vec<u8>,
     /// Whose processes; empty: httpd's own.
@@ -50,19 +54,28 @@ impl Preload {
             )),
             None => Err(format!("option {option}= is missing")),
         };
-        let process_group = name(options.process_group, "process-group")?;
-        if process_group.is_empty() {
-            return Err(
-                "scripts cannot be loaded into httpd's own processes at their start yet; name a daemon process \
-                        group"
-                    .into(),
-            );
-        }
         Ok(Preload {
+            directive: IMPORT,
             script,
-            process_group,
+            process_group: name(options.process_group, "process-group")?,
             application_group: name(options.application_group, "application-group")?,
         })
+    }
+}
+
+/// The directive of [`Preload::import`].
+const IMPORT: &str = "WSGIImportScript";
+
+impl Preload {
+    /// Whether it was asked for by a directive of its own, not by an alias.
+    pub fn is_import(&self) -> bool {
+        self.directive == IMPORT
+    }
+
+    /// Whether there is something to load. An alias may lead to a folder of scripts; which of them are used is for
+    /// requests to say.
+    pub fn is_meant(&self) -> bool {
+        self.is_import() || Path::new(OsStr::from_bytes(&self.script)).is_file()
     }
 }
 
@@ -115,6 +128,7 @@ impl Alias {
             return None;
         }
         Some(Preload {
+            directive: "WSGIScriptAlias",
             script: self.target.clone(),
             process_group: literal(&self.options.process_group)?,
             application_group: literal(&self.options.application_group)?,

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use once_cell::sync::OnceCell;
@@ -15,6 +16,8 @@ use wsgi_core::python::Python;
 use crate::alias::{Alias, Preload};
 use crate::daemon::Groups;
 use crate::embedded::Embedded;
+use crate::httpd::pool::Pool;
+use crate::script::{HandlerScripts, HookScript};
 use crate::supervisor::{Definition, Hold};
 
 /// Settings of a server or virtual host.
@@ -22,8 +25,11 @@ use crate::supervisor::{Definition, Hold};
 pub struct ServerConfig {
     /// Script aliases in order; the first that matches counts.
     pub aliases: Vec<Arc<Alias>>,
-    /// Scripts to load when processes start, as defined here.
-    pub imports: Vec<Preload>,
+    /// Scripts to load when processes start, as defined here: those of `WSGIImportScript`, and those of aliases that name
+    /// both groups, in order.
+    pub preloads: Vec<Preload>,
+    /// A script that httpd's own processes need Python for was named here.
+    pub hooked: AtomicBool,
     /// Daemon process groups that were defined here.
     pub daemons: Vec<Arc<DaemonOptions>>,
     /// Settings of the whole process. Only the main server's are read.
@@ -83,7 +89,8 @@ impl ServerConfig {
         ServerConfig {
             aliases: self.aliases.iter().chain(&outer.aliases).cloned().collect(),
             // Each stays where it was defined; all of them are found by walking the servers.
-            imports: self.imports.clone(),
+            preloads: self.preloads.clone(),
+            hooked: AtomicBool::new(self.hooked.load(Ordering::Relaxed)),
             daemons: self.daemons.clone(),
             global: Global::default(),
         }
@@ -91,13 +98,13 @@ impl ServerConfig {
 }
 
 /// A setting over the same setting of an outer place.
-pub trait Over {
-    /// What holds in the inner place.
-    fn over(self, outer: Self) -> Self;
+pub trait Over<'p> {
+    /// What holds in the inner place. Links to both go into the pool.
+    fn over(self, outer: Self, pool: Pool<'p>) -> Self;
 }
 
-impl<T> Over for Option<T> {
-    fn over(self, outer: Option<T>) -> Option<T> {
+impl<'p, T> Over<'p> for Option<T> {
+    fn over(self, outer: Option<T>, _: Pool<'p>) -> Option<T> {
         self.or(outer)
     }
 }
@@ -112,9 +119,9 @@ macro_rules! layered {
 
         impl<$life> $name<$life> {
             /// An inner place's settings over an outer one's.
-            pub fn over(&self, outer: &$name<$life>) -> $name<$life> {
+            pub fn over(&self, outer: &$name<$life>, pool: Pool<$life>) -> $name<$life> {
                 $name {
-                    $($field: Over::over(self.$field, outer.$field),)*
+                    $($field: Over::over(self.$field, outer.$field, pool),)*
                 }
             }
         }
@@ -149,5 +156,15 @@ layered! {
         pub trusted_proxy_headers: Option<&'p Vec<&'static Header>>,
         /// `WSGITrustedProxies`; all if unset
         pub trusted_proxies: Option<&'p Vec<Network>>,
+        /// `WSGIHandlerScript`
+        pub handler_scripts: HandlerScripts<'p>,
+        /// `WSGIDispatchScript`
+        pub dispatch_script: Option<&'p HookScript>,
+        /// `WSGIAccessScript`
+        pub access_script: Option<&'p HookScript>,
+        /// `WSGIAuthUserScript`
+        pub auth_user_script: Option<&'p HookScript>,
+        /// `WSGIAuthGroupScript`
+        pub auth_group_script: Option<&'p HookScript>,
     }
 }

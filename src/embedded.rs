@@ -3,13 +3,14 @@
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use wsgi_core::abi::{self, Bytes, Level, OutcomeKind};
+use wsgi_core::abi::{self, Bytes, HookResult, ImportResult, Level, OutcomeKind};
 use wsgi_core::python::{self, Choice, Python};
 
 use crate::config::Global;
 use crate::environ::Environ;
-use crate::host::{Exchange, Host, Start};
+use crate::host::{Exchange, Host, Inquiry, Start};
 use crate::httpd::body::Body;
 use crate::httpd::module::Answer;
 use crate::httpd::pool::Pool;
@@ -39,11 +40,12 @@ impl Drop for StopAtExit {
 /// What is wrong and what to do, in one line.
 pub fn check(server: Server<'_>) -> Result<(), String> {
     let global = &server.main().config::<Wsgi>().global;
-    if global.restrict_embedded != Some(true)
+    let required = is_required(server);
+    if (required || global.restrict_embedded != Some(true))
         && let Err(reason) = find(global)
     {
         // Who has daemons may not want Python in httpd at all.
-        if global.definitions.get().is_none_or(Vec::is_empty) {
+        if required || global.definitions.get().is_none_or(Vec::is_empty) {
             return Err(reason);
         }
         let text = format!("{reason}; until then applications run in daemons only (WSGIRestrictEmbedded On says so)");
@@ -59,7 +61,7 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
     // Taken before an application can change it: the C library's is not safe to read then.
     let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     let _ = global.environment.set(variables.collect());
-    if global.restrict_embedded == Some(true) {
+    if global.restrict_embedded == Some(true) && !is_required(server) {
         return;
     }
     let started = find(global).and_then(|python| {
@@ -76,6 +78,7 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
         Ok(host) => {
             let host = Arc::new(host);
             pool.own(StopAtExit(Arc::clone(&host)));
+            preload(&host, server);
             // A child is initialised once.
             let _ = global.embedded.set(Embedded { host });
         }
@@ -87,6 +90,45 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
                 .is_some_and(|definitions| !definitions.is_empty()) => {}
         Err(reason) => log::server::<Wsgi>(server, Level::Critical, reason.as_bytes()),
     }
+}
+
+/// Whether scripts of the configuration run in httpd's own processes wherever applications do.
+fn is_required(server: Server<'_>) -> bool {
+    server.main().all().any(|server| {
+        let config = server.config::<Wsgi>();
+        let mut preloads = config.preloads.iter();
+        config.hooked.load(Ordering::Relaxed)
+            || preloads.any(|preload| preload.is_import() && preload.process_group.is_empty())
+    })
+}
+
+/// Loads what is to be there before the first request. What fails is tried again by the first request for it.
+fn preload(host: &Host, main: Server<'_>) {
+    let mut loaded = Vec::new();
+    for server in main.all() {
+        let preloads = server.config::<Wsgi>().preloads.iter();
+        for preload in preloads.filter(|preload| preload.process_group.is_empty() && preload.is_meant()) {
+            // A virtual host that says nothing has the main server's.
+            if loaded.contains(&preload) {
+                continue;
+            }
+            loaded.push(preload);
+            if host.import(&preload.application_group, &preload.script) == ImportResult::Exited {
+                let text = format!(
+                    "WSGI0196: {} {} ended by SystemExit, which is ignored; the first request for it tries again",
+                    preload.directive,
+                    String::from_utf8_lossy(&preload.script)
+                );
+                log::server::<Wsgi>(server, Level::Error, text.as_bytes());
+            }
+        }
+    }
+}
+
+/// Asks a script; `None` if this child has no Python.
+pub fn ask(request: Request<'_>, hook: &abi::Hook, inquiry: &mut Inquiry<'_>) -> Option<HookResult> {
+    let global = &request.server().main().config::<Wsgi>().global;
+    global.embedded.get().map(|embedded| embedded.host.ask(hook, inquiry))
 }
 
 /// Runs a request and says how it ended.
@@ -103,8 +145,8 @@ pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer 
         &abi::Request {
             variables: environ.variables.as_ptr(),
             variables_len: environ.variables.len(),
-            script: Bytes::of(request.filename()),
-            script_mtime: request.file_mtime(),
+            script: Bytes::of(target.script),
+            script_mtime: target.script_mtime,
             reloading: target.reloading,
             application_group: Bytes::of(&target.application_group),
             callable_object: Bytes::of(&target.callable_object),

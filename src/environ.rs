@@ -81,20 +81,7 @@ impl<'r> Environ<'r> {
                 13 if name.eq_ignore_ascii_case(b"Authorization")
                     && !(target.pass_authorization || request.cgi().passes_auth()) => {}
                 19 if name.eq_ignore_ascii_case(b"Proxy-Authorization") && !request.cgi().passes_auth() => {}
-                _ if header::is_variable(name) => {
-                    let mut key = [0; 64];
-                    let len = 5 + name.len();
-                    if len <= key.len() {
-                        write_key(&mut key[..len], name);
-                        let key = self.pool.bytes(&key[..len]);
-                        self.put(key, value);
-                    } else {
-                        let mut key = vec![0; len];
-                        write_key(&mut key, name);
-                        let key = self.pool.bytes(&key);
-                        self.put(key, value);
-                    }
-                }
+                _ if header::is_variable(name) => self.put(header_variable(self.pool, name), value),
                 _ => {}
             }
         }
@@ -153,7 +140,7 @@ impl<'r> Environ<'r> {
         self.put(b"mod_wsgi.application_group", &target.application_group);
         self.put(b"mod_wsgi.callable_object", &target.callable_object);
         self.put(b"mod_wsgi.request_handler", request.handler());
-        self.put(b"mod_wsgi.handler_script", b"");
+        self.put(b"mod_wsgi.handler_script", target.handler_script);
         self.put(b"mod_wsgi.script_name", target.script_name);
         self.put(b"mod_wsgi.path_info", target.path_info);
         self.put(b"mod_wsgi.listener_host", cgi.local_host());
@@ -200,6 +187,20 @@ fn method<'r>(request: Request<'r>, map_head: MapHead) -> &'r [u8] {
         b"GET"
     } else {
         request.method()
+    }
+}
+
+/// The variable of a header: `X-Foo` is `HTTP_X_FOO`.
+pub fn header_variable<'r>(pool: Pool<'r>, name: &[u8]) -> &'r [u8] {
+    let mut key = [0; 64];
+    let len = 5 + name.len();
+    if len <= key.len() {
+        write_key(&mut key[..len], name);
+        pool.bytes(&key[..len])
+    } else {
+        let mut key = vec![0; len];
+        write_key(&mut key, name);
+        pool.bytes(&key)
     }
 }
 

@@ -1,12 +1,16 @@
 //! The handler: from a request to its script, and to a status.
 
+use std::io::ErrorKind;
+
 use wsgi_core::abi::Level;
 
+use crate::dispatch::dispatch;
 use crate::httpd::body::Body;
 use crate::httpd::log;
 use crate::httpd::module::Answer;
 use crate::httpd::request::{FileKind, Request};
 use crate::module::Wsgi;
+use crate::script::{HandlerScript, mtime};
 use crate::target::{HANDLER, Target};
 use crate::{daemon, embedded};
 
@@ -15,22 +19,49 @@ const MEDIA_TYPE: &[u8] = b"application/x-httpd-wsgi";
 
 /// The handler hook.
 pub fn handle(request: Request<'_>) -> Answer {
-    if request.handler() != HANDLER.to_bytes() && request.handler() != MEDIA_TYPE {
+    let handler = request.handler();
+    let target = if handler == HANDLER.to_bytes() || handler == MEDIA_TYPE {
+        check(request).map(|()| Target::of(request))
+    } else if let Some(script) = request.config::<Wsgi>().handler_scripts.find(handler) {
+        handler_target(request, script)
+    } else {
         return Answer::Declined;
+    };
+    match target.and_then(|target| serve(request, target)) {
+        Ok(answer) | Err(answer) => answer,
     }
-    if let Err(answer) = check(request) {
-        return answer;
-    }
+}
+
+fn serve<'r>(request: Request<'r>, target: Target<'r>) -> Result<Answer, Answer> {
+    check_path_info(request)?;
     let chunked = request.config::<Wsgi>().chunked_request.unwrap_or(false);
-    match Body::open(request, chunked) {
-        Ok(body) => run(request, &Target::of(request), body),
-        Err(Answer::Status(411)) => refuse(
+    let body = Body::open(request, chunked).map_err(|answer| match answer {
+        Answer::Status(411) => refuse(
             request,
             411,
             "WSGI0114: request with a chunked body refused; WSGIChunkedRequest On lets such requests through",
         ),
-        Err(answer) => answer,
-    }
+        answer => answer,
+    })?;
+    let target = dispatch(request, target)?;
+    Ok(run(request, &target, body))
+}
+
+/// What runs for a handler of `WSGIHandlerScript`. What the URL leads to is the script's own affair.
+fn handler_target<'r>(request: Request<'r>, script: &'r HandlerScript) -> Result<Target<'r>, Answer> {
+    let mtime = match mtime(&script.path) {
+        Ok(mtime) => mtime,
+        // A daemon may see it where httpd does not.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied => -1,
+        Err(error) => {
+            let text = format!(
+                "WSGI0195: WSGIHandlerScript {} cannot be used: {error}",
+                String::from_utf8_lossy(&script.path)
+            );
+            return Err(refuse(request, 500, &text));
+        }
+    };
+    Ok(Target::of_handler(request, script, mtime))
 }
 
 fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer {
@@ -95,6 +126,11 @@ fn check(request: Request<'_>) -> Result<(), Answer> {
             return Err(refuse(request, 403, &text));
         }
     }
+    Ok(())
+}
+
+fn check_path_info(request: Request<'_>) -> Result<(), Answer> {
+    let file = || String::from_utf8_lossy(request.filename());
     if request.rejects_path_info() && !request.path_info().is_empty() {
         let extra = String::from_utf8_lossy(request.path_info());
         let text = format!(

@@ -1,15 +1,17 @@
 //! `wsgi_module`: what httpd sees of this library, all wiring on one screen.
 
+use std::ffi::CStr;
 use std::io::Write;
 
 use crate::alias::Alias;
 use crate::config::{DirectoryConfig, ServerConfig};
+use crate::httpd::auth::{Login, Permission, RealmHash};
 use crate::httpd::module::{Answer, Module, Record};
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::{alias, directives, embedded, handler, supervisor};
+use crate::{access, alias, directives, embedded, handler, supervisor};
 
 /// The module.
 pub struct Wsgi;
@@ -24,6 +26,9 @@ impl Module for Wsgi {
     type Server = ServerConfig;
     type Directory<'p> = DirectoryConfig<'p>;
     type Mapping = Alias;
+
+    const USERS: &'static CStr = c"wsgi";
+    const GROUPS: &'static CStr = c"wsgi-group";
 
     fn record() -> &'static Record<Wsgi> {
         &wsgi_module
@@ -41,8 +46,12 @@ impl Module for Wsgi {
         DirectoryConfig::default()
     }
 
-    fn merge_directories<'p>(outer: &Self::Directory<'p>, inner: &Self::Directory<'p>) -> Self::Directory<'p> {
-        inner.over(outer)
+    fn merge_directories<'p>(
+        pool: Pool<'p>,
+        outer: &Self::Directory<'p>,
+        inner: &Self::Directory<'p>,
+    ) -> Self::Directory<'p> {
+        inner.over(outer, pool)
     }
 
     fn check_config(server: Server<'_>) -> Result<(), String> {
@@ -72,6 +81,22 @@ impl Module for Wsgi {
 
     fn translate_name(request: Request<'_>) -> Answer {
         alias::translate(request)
+    }
+
+    fn check_access(request: Request<'_>) -> Answer {
+        access::check_access(request)
+    }
+
+    fn check_password(request: Request<'_>, user: &[u8], password: &[u8]) -> Login {
+        access::check_password(request, user, password)
+    }
+
+    fn realm_hash(request: Request<'_>, user: &[u8], realm: &[u8]) -> RealmHash {
+        access::realm_hash(request, user, realm)
+    }
+
+    fn check_groups(request: Request<'_>, names: &[u8]) -> Permission {
+        access::check_groups(request, names)
     }
 
     fn handler(request: Request<'_>) -> Answer {

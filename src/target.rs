@@ -2,19 +2,28 @@
 
 use std::ffi::CStr;
 
-use wsgi_core::alias::collapse_slashes;
+use wsgi_core::alias::{AliasOptions, collapse_slashes};
 use wsgi_core::directive::MapHead;
 use wsgi_core::group::{Facts, GroupName};
 
+use crate::config::DirectoryConfig;
 use crate::httpd::pool::Pool;
 use crate::httpd::reply::Files;
 use crate::httpd::request::Request;
 use crate::module::Wsgi;
+use crate::script::HandlerScript;
 
 /// Name of the handler, for `SetHandler` and `AddHandler`.
 pub const HANDLER: &CStr = c"wsgi-script";
+
 /// What is to run, and how: the settings that hold for one request.
 pub struct Target<'r> {
+    /// The script to load.
+    pub script: &'r [u8],
+    /// Its modification time in µs since the epoch; negative: unknown.
+    pub script_mtime: i64,
+    /// The same script if `WSGIHandlerScript` named it; else empty.
+    pub handler_script: &'r [u8],
     /// Daemon process group; empty: embedded mode.
     pub process_group: Vec<u8>,
     /// Interpreter; empty: the main one.
@@ -42,11 +51,24 @@ pub struct Target<'r> {
 impl<'r> Target<'r> {
     /// The settings of the alias, the place and the server that the request leads to, in this order.
     pub fn of(request: Request<'r>) -> Target<'r> {
-        let config = request.config::<Wsgi>();
         let options = request.mapping::<Wsgi>().map(|alias| &alias.options);
-        let (script, extra) = request.cgi().script_and_extra();
-        let script_name = collapsed(request.pool(), script);
-        let facts = RequestFacts { request, script_name };
+        Target::new(request, options)
+    }
+
+    /// The same for a handler script, which was last changed at `mtime` (µs since the epoch; negative: unknown).
+    pub fn of_handler(request: Request<'r>, handler: &'r HandlerScript, mtime: i64) -> Target<'r> {
+        Target {
+            script: &handler.path,
+            script_mtime: mtime,
+            handler_script: &handler.path,
+            callable_object: b"handle_request".to_vec(),
+            ..Target::new(request, Some(&handler.options))
+        }
+    }
+
+    fn new(request: Request<'r>, options: Option<&AliasOptions>) -> Target<'r> {
+        let config = request.config::<Wsgi>();
+        let facts = RequestFacts::of(request);
         let process_group = options
             .and_then(|options| options.process_group.as_ref())
             .or(config.process_group)
@@ -57,11 +79,11 @@ impl<'r> Target<'r> {
             .or(config.application_group)
             .unwrap_or(&GroupName::Resource)
             .expand(&facts);
-        let permitted = config
-            .restrict_process
-            .is_none_or(|names| names.iter().any(|name| name.expand(&facts) == process_group));
         Target {
-            permitted,
+            script: request.filename(),
+            script_mtime: request.file_mtime(),
+            handler_script: b"",
+            permitted: permitted(config, &process_group, &facts),
             ignore_activity: config.ignore_activity.unwrap_or(false),
             process_group,
             application_group,
@@ -69,8 +91,8 @@ impl<'r> Target<'r> {
                 Some(name) => name,
                 None => callable(config.callable_object, &facts),
             },
-            script_name,
-            path_info: collapsed(request.pool(), extra),
+            script_name: facts.script_name,
+            path_info: collapsed(request.pool(), request.cgi().script_and_extra().1),
             pass_authorization: options
                 .and_then(|options| options.pass_authorization)
                 .or(config.pass_authorization)
@@ -83,6 +105,31 @@ impl<'r> Target<'r> {
             },
         }
     }
+}
+
+impl Target<'_> {
+    /// Sets the process group to what this name stands for.
+    pub fn set_process_group(&mut self, request: Request<'_>, name: &[u8]) {
+        let facts = RequestFacts::of(request);
+        self.process_group = GroupName::parse(name).expand(&facts);
+        self.permitted = permitted(request.config::<Wsgi>(), &self.process_group, &facts);
+    }
+
+    /// Sets the application group to what this name stands for.
+    pub fn set_application_group(&mut self, request: Request<'_>, name: &[u8]) {
+        self.application_group = GroupName::parse(name).expand(&RequestFacts::of(request));
+    }
+
+    /// Sets the callable to what this name stands for.
+    pub fn set_callable_object(&mut self, request: Request<'_>, name: &[u8]) {
+        self.callable_object = callable(Some(&GroupName::parse(name)), &RequestFacts::of(request));
+    }
+}
+
+/// Whether `WSGIRestrictProcess` lets requests run in that group.
+fn permitted(config: &DirectoryConfig<'_>, process_group: &[u8], facts: &RequestFacts<'_>) -> bool {
+    let names = config.restrict_process;
+    names.is_none_or(|names| names.iter().any(|name| name.expand(facts) == process_group))
 }
 
 /// The callable's name. Of the `%{…}` forms only `%{ENV:…}` has a meaning here.
@@ -98,9 +145,20 @@ fn callable(name: Option<&GroupName>, facts: &RequestFacts<'_>) -> Vec<u8> {
     }
 }
 
-struct RequestFacts<'r> {
+/// What names of groups are expanded from.
+pub struct RequestFacts<'r> {
     request: Request<'r>,
     script_name: &'r [u8],
+}
+
+impl<'r> RequestFacts<'r> {
+    /// The facts of that request, as they are now.
+    pub fn of(request: Request<'r>) -> RequestFacts<'r> {
+        RequestFacts {
+            request,
+            script_name: collapsed(request.pool(), request.cgi().script_and_extra().0),
+        }
+    }
 }
 
 impl Facts for RequestFacts<'_> {

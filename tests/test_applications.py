@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from base64 import b64encode
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlencode
@@ -191,6 +192,74 @@ def test_django_admin(browser):
     assert "Site administration" in reply.text
     reply = browser.get("/admin/auth/user/")
     assert "ann" in reply.text
+
+
+AUTHENTICATED = f"""
+LoadModule auth_basic_module "${{MODULES}}/mod_auth_basic.so"
+LoadModule authn_core_module "${{MODULES}}/mod_authn_core.so"
+LoadModule authz_user_module "${{MODULES}}/mod_authz_user.so"
+WSGIPythonHome "{VENV}"
+WSGIPythonPath "${{ROOT}}/site"
+WSGIScriptAlias / ${{ROOT}}/site/shop/accounts.py
+<Location "/">
+    AuthType Basic
+    AuthName "Top Secret"
+    AuthBasicProvider wsgi
+    WSGIAuthUserScript ${{ROOT}}/site/shop/accounts.py
+    WSGIAuthGroupScript ${{ROOT}}/site/shop/accounts.py
+    Require valid-user
+</Location>
+<Location "/stream">
+    Require wsgi-group secret-agents
+</Location>
+"""
+ACCOUNTS = """\
+import os
+
+os.environ["DJANGO_SETTINGS_MODULE"] = "shop.settings"
+
+from django.core.wsgi import get_wsgi_application
+
+application = get_wsgi_application()
+
+from django.contrib.auth.handlers.modwsgi import check_password, groups_for_user
+"""
+USERS = """\
+import django
+django.setup()
+from django.contrib.auth.models import Group, User
+User.objects.get(username="ann").groups.add(Group.objects.create(name="secret-agents"))
+User.objects.create_user("bob", password="pass")
+User.objects.create_user("old", password="pass", is_active=False)
+"""
+
+
+def test_django_authentication(start_httpd):
+    """httpd asks Django for users and groups, configured as Django's documentation shows it."""
+
+    def prepare_users(httpd):
+        prepare(httpd)
+        httpd.write("site/shop/accounts.py", ACCOUNTS)
+        env = {**os.environ, "PYTHONPATH": str(httpd.root / "site"), "DJANGO_SETTINGS_MODULE": "shop.settings"}
+        subprocess.run([sys.executable, "-B", "-c", USERS], check=True, capture_output=True, env=env)
+
+    server = start_httpd(AUTHENTICATED, prepare_users, **SERVER)
+    for target, user, password, status in [
+        ("/count", "ann", "pass", 200),
+        ("/count", "bob", "pass", 200),
+        ("/count", "ann", "wrong", 401),
+        ("/count", "old", "pass", 401),
+        ("/count", "nobody", "pass", 401),
+        ("/stream", "ann", "pass", 200),
+        ("/stream", "bob", "pass", 401),
+    ]:
+        credentials = b64encode(f"{user}:{password}".encode()).decode()
+        reply = server.get(target, {"Authorization": f"Basic {credentials}"})
+        assert reply.status == status, (target, user, password)
+    server.log.expect("AH01617.*ann")
+    server.log.expect("AH01618.*nobody")
+    server.log.expect("WSGI0193.*bob.*secret-agents")
+    server.log.allow("AH0161[78]|AH01631")
 
 
 def test_django_sessions(browser):

@@ -31,7 +31,7 @@ const RETRIES: usize = 3;
 
 /// Runs a request in a daemon of `group` and says how it ended.
 pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, group: &Group) -> Answer {
-    let script = Path::new(OsStr::from_bytes(request.filename()));
+    let script = Path::new(OsStr::from_bytes(target.script));
     if !group.permits(script) {
         let text = format!(
             "WSGI0144: {} is not run: script-user= or script-group= of process group {} asks for another owner of the \

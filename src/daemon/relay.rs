@@ -116,8 +116,8 @@ impl<'r, 'e> Relay<'r, 'e> {
         };
         let environ = Environ::of(request, target);
         let head = wire::Head {
-            script: request.filename(),
-            script_mtime: request.file_mtime(),
+            script: target.script,
+            script_mtime: target.script_mtime,
             request_start: request.time(),
             application_group: &target.application_group,
             callable_object: &target.callable_object,

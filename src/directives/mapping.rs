@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use super::{flag, group};
+use super::{flag, group, hook};
 use crate::alias::{Alias, Preload};
 use crate::config::ServerConfig;
 use crate::httpd::command::{Directive, Place, Set, Topic};
 use crate::module::Wsgi;
+use crate::script::HandlerScript;
 
 /// The rows.
 pub const MAPPING: Topic<Wsgi> = Topic {
@@ -24,13 +25,37 @@ pub const MAPPING: Topic<Wsgi> = Topic {
             }),
         },
         Directive {
+            name: c"WSGIDispatchScript",
+            arguments: "file [application-group=name]",
+            default: "",
+            place: Place::Directory,
+            help: c"Script that chooses process group, application group and callable for each request",
+            set: Set::Hook(|server: &ServerConfig, config, arguments| {
+                config.dispatch_script = Some(hook(server, "WSGIDispatchScript", arguments)?);
+                Ok(())
+            }),
+        },
+        Directive {
+            name: c"WSGIHandlerScript",
+            arguments: "handler file [option=value …]",
+            default: "",
+            place: Place::Directory,
+            help:
+                c"Name for SetHandler and the like, and the script that handles such requests, then options name=value",
+            set: Set::Directory(|config, arguments| {
+                let script = arguments.pool.own(HandlerScript::parse(arguments)?);
+                config.handler_scripts.push(arguments.pool, script);
+                Ok(())
+            }),
+        },
+        Directive {
             name: c"WSGIImportScript",
             arguments: "file process-group=name application-group=name",
             default: "",
             place: Place::Server,
             help: c"Script to load when processes start, with process-group= and application-group=",
             set: Set::Server(|config: &mut ServerConfig, arguments| {
-                config.imports.push(Preload::import(arguments)?);
+                config.preloads.push(Preload::import(arguments)?);
                 Ok(())
             }),
         },
@@ -41,7 +66,7 @@ pub const MAPPING: Topic<Wsgi> = Topic {
             place: Place::Server,
             help: c"URL path and the script, or folder of scripts, that answers for it, then options name=value",
             set: Set::Server(|config: &mut ServerConfig, arguments| {
-                config.aliases.push(Arc::new(Alias::path(arguments)?));
+                add(config, Alias::path(arguments)?);
                 Ok(())
             }),
         },
@@ -52,7 +77,7 @@ pub const MAPPING: Topic<Wsgi> = Topic {
             place: Place::Server,
             help: c"Regular expression for URL paths and the script that answers for them, then options name=value",
             set: Set::Server(|config: &mut ServerConfig, arguments| {
-                config.aliases.push(Arc::new(Alias::regex(arguments)?));
+                add(config, Alias::regex(arguments)?);
                 Ok(())
             }),
         },
@@ -66,3 +91,8 @@ pub const MAPPING: Topic<Wsgi> = Topic {
         },
     ],
 };
+
+fn add(config: &mut ServerConfig, alias: Alias) {
+    config.preloads.extend(alias.preload());
+    config.aliases.push(Arc::new(alias));
+}

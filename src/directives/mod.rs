@@ -12,12 +12,15 @@ mod request;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 
 use wsgi_core::directive::Refusal;
 use wsgi_core::group::GroupName;
 
+use crate::config::ServerConfig;
 use crate::httpd::command::{Arguments, Command, Topic, rows, table};
 use crate::module::Wsgi;
+use crate::script::HookScript;
 
 pub use page::page;
 
@@ -43,6 +46,17 @@ fn flag(setting: &mut Option<bool>, arguments: &Arguments<'_>) -> Result<(), Ref
 fn group<'p>(arguments: &Arguments<'p>, what: &str) -> Result<&'p GroupName, Refusal> {
     let name = arguments.words().only(what)?;
     Ok(arguments.pool.own(GroupName::parse(&name)))
+}
+
+/// A script that is asked in httpd's own processes, which therefore need Python.
+fn hook<'p>(
+    server: &ServerConfig,
+    directive: &'static str,
+    arguments: &Arguments<'p>,
+) -> Result<&'p HookScript, Refusal> {
+    let script = HookScript::parse(directive, arguments)?;
+    server.hooked.store(true, Ordering::Relaxed);
+    Ok(script)
 }
 
 fn absolute(arguments: &Arguments<'_>, what: &str) -> Result<PathBuf, Refusal> {

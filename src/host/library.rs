@@ -6,9 +6,12 @@ use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use wsgi_core::abi::{self, ABI_VERSION, Bytes, HOST_SYMBOL, HostEntry, HostTable, Level, Outcome};
+use wsgi_core::abi::{
+    self, ABI_VERSION, Bytes, HOST_SYMBOL, HookResult, HostEntry, HostTable, ImportResult, Level, Outcome,
+};
 
 use super::exchange::{Exchange, TABLE};
+use super::inquiry::{HOOKS, Inquiry};
 use crate::httpd::fence::fence;
 use crate::httpd::log;
 use crate::httpd::server::Server;
@@ -115,6 +118,22 @@ impl Host {
                 ptr::from_mut(exchange).cast(),
             )
         }
+    }
+
+    /// Asks a script about a request; `inquiry` gets the texts of the answer.
+    pub fn ask(&self, hook: &abi::Hook, inquiry: &mut Inquiry<'_>) -> HookResult {
+        // SAFETY: all is borrowed for the call; the inquiry is the type that the functions of HOOKS expect.
+        HookResult::from_raw(unsafe {
+            (self.table.ask)(self.raw.as_ptr(), hook, &raw const HOOKS, ptr::from_mut(inquiry).cast())
+        })
+    }
+
+    /// Loads a script with no request that needs it.
+    pub fn import(&self, application_group: &[u8], script: &[u8]) -> ImportResult {
+        // SAFETY: the texts are borrowed for the call.
+        ImportResult::from_raw(unsafe {
+            (self.table.import)(self.raw.as_ptr(), Bytes::of(application_group), Bytes::of(script))
+        })
     }
 
     /// Ends Python. Only the first call does anything.

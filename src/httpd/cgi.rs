@@ -110,6 +110,37 @@ impl<'r> Cgi<'r> {
         unsafe { ffi::ap_ssl_conn_is_ssl(self.request.fields().connection) != 0 }
     }
 
+    /// The variable of mod_ssl's of that name, for this request, if there is one.
+    pub fn tls_variable(self, name: &[u8]) -> Option<&'r [u8]> {
+        let fields = self.request.fields();
+        // SAFETY: a live request, its connection, server and pool; the value is in the pool or constant.
+        unsafe {
+            let name = self.request.pool().string(name).as_ptr();
+            let value = ffi::ap_ssl_var_lookup(fields.pool, fields.server, fields.connection, self.raw(), name);
+            text::optional(value)
+        }
+    }
+
+    /// The line that `ServerSignature` puts below pages that httpd makes; empty if it is Off.
+    pub fn server_signature(self) -> &'r [u8] {
+        // SAFETY: a live request; the result is its pool's or constant.
+        unsafe { text::bytes(ffi::ap_psignature(c"".as_ptr(), self.raw())) }
+    }
+
+    /// The client's host name, which is looked up now if `HostnameLookups` says so.
+    pub fn remote_host(self) -> Option<&'r [u8]> {
+        // SAFETY: a live request; the result is the connection's or the request's.
+        unsafe {
+            let host = ffi::ap_get_useragent_host(self.raw(), ffi::REMOTE_HOST, ptr::null_mut());
+            text::optional(host)
+        }
+    }
+
+    /// The same, or the address of a client that has no known name.
+    pub fn remote_name(self) -> &'r [u8] {
+        self.remote_host().unwrap_or_else(|| self.remote_address())
+    }
+
     /// `DocumentRoot`.
     pub fn document_root(self) -> &'r [u8] {
         // SAFETY: a live request; likewise below.

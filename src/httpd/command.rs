@@ -27,6 +27,9 @@ pub enum Place {
     AuthConfig,
 }
 
+/// Whether a directive took its arguments.
+type Taken = Result<(), Refusal>;
+
 /// What a directive does: sets a value, or refuses with a sentence for the administrator.
 pub enum Set<M: Module> {
     /// Server configuration outside of any `<VirtualHost>`.
@@ -35,6 +38,8 @@ pub enum Set<M: Module> {
     Server(fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>),
     /// The place it stands in.
     Directory(for<'p> fn(&mut M::Directory<'p>, &Arguments<'p>) -> Result<(), Refusal>),
+    /// The same, with a look at the server. That one is shared: `.htaccess` files are read while requests run.
+    Hook(for<'p> fn(&M::Server, &mut M::Directory<'p>, &Arguments<'p>) -> Taken),
 }
 
 /// A row of the table.
@@ -187,6 +192,14 @@ unsafe extern "C" fn set<M: Module>(
             }
             // SAFETY: the caller's promise.
             Set::Directory(set) => set(unsafe { &mut *directory.cast() }, &arguments),
+            Set::Hook(set) => {
+                // SAFETY: the caller's promise; the server's configuration is only read.
+                let (server, directory) = unsafe {
+                    let server = ffi::ap_get_module_config((*command.server).module_config, M::record().as_ptr());
+                    (&*server.cast::<M::Server>(), &mut *directory.cast())
+                };
+                set(server, directory, &arguments)
+            }
         }
         .map_err(Ok)
     });

@@ -10,6 +10,7 @@
 #include <http_ssl.h>
 #include <ap_mpm.h>
 #include <ap_release.h>
+#include <mod_auth.h>
 #include <mod_core.h>
 #include <mpm_common.h>
 #include <scoreboard.h>

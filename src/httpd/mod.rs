@@ -3,6 +3,7 @@
 //! Values borrowed from a `request_rec`, a pool or a `server_rec` carry the lifetime of the hook call that passed them,
 //! and none of these types is `Send`: nothing of httpd's leaves the call or the thread it was handed to.
 
+pub mod auth;
 pub mod body;
 pub mod brigade;
 pub mod cgi;

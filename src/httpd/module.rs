@@ -10,6 +10,7 @@ use std::ptr;
 
 use wsgi_core::abi::Level;
 
+use super::auth::{self, Login, Permission, RealmHash};
 use super::command::Command;
 use super::fence::{fence, keep_messages};
 use super::pool::Pool;
@@ -31,7 +32,7 @@ pub enum Answer {
 }
 
 impl Answer {
-    fn raw(self) -> c_int {
+    pub(super) fn raw(self) -> c_int {
         match self {
             Answer::Declined => ffi::DECLINED,
             Answer::Done => ffi::OK,
@@ -51,6 +52,11 @@ pub trait Module: Sized + 'static {
     /// What a URL is mapped to, kept with the request between its hooks.
     type Mapping: Sync;
 
+    /// Name of the provider of users, for `AuthBasicProvider` and `AuthDigestProvider`.
+    const USERS: &'static CStr;
+    /// Name of the provider of groups, for `Require`.
+    const GROUPS: &'static CStr;
+
     /// The one [`Record`] of this module.
     fn record() -> &'static Record<Self>;
 
@@ -60,8 +66,12 @@ pub trait Module: Sized + 'static {
     fn merge_servers(outer: &Self::Server, inner: &Self::Server) -> Self::Server;
     /// Nothing configured.
     fn directory<'p>() -> Self::Directory<'p>;
-    /// The inner over the outer.
-    fn merge_directories<'p>(outer: &Self::Directory<'p>, inner: &Self::Directory<'p>) -> Self::Directory<'p>;
+    /// The inner over the outer, in that pool.
+    fn merge_directories<'p>(
+        pool: Pool<'p>,
+        outer: &Self::Directory<'p>,
+        inner: &Self::Directory<'p>,
+    ) -> Self::Directory<'p>;
 
     /// Looks at the whole configuration, at configtest and before it is put to use; an error, which is logged, stops
     /// httpd. Runs in the parent.
@@ -77,6 +87,14 @@ pub trait Module: Sized + 'static {
     fn child_init(pool: Pool<'_>, server: Server<'_>);
     /// Maps a URL to a file.
     fn translate_name(request: Request<'_>) -> Answer;
+    /// Says whether the client may come in, whoever it is. `OK` says yes as far as this module is asked.
+    fn check_access(request: Request<'_>) -> Answer;
+    /// Says whether a user has this password.
+    fn check_password(request: Request<'_>, user: &[u8], password: &[u8]) -> Login;
+    /// Finds the hash by which a user's digests are checked.
+    fn realm_hash(request: Request<'_>, user: &[u8], realm: &[u8]) -> RealmHash;
+    /// Says whether the user is in one of the groups that `Require` names.
+    fn check_groups(request: Request<'_>, names: &[u8]) -> Permission;
     /// Answers a request.
     fn handler(request: Request<'_>) -> Answer;
 }
@@ -169,13 +187,13 @@ unsafe extern "C" fn merge_directories<M: Module>(
     fence(inner, startup_report, || {
         // SAFETY: the caller's promise.
         let (pool, outer, inner) = unsafe { (Pool::from_ptr(pool), &*outer.cast(), &*inner.cast()) };
-        ptr::from_mut(pool.place(M::merge_directories(outer, inner))).cast()
+        ptr::from_mut(pool.place(M::merge_directories(pool, outer, inner))).cast()
     })
 }
 
 /// # Safety
 /// httpd calls it once per configuration, single-threaded.
-unsafe extern "C" fn register_hooks<M: Module>(_: *mut ffi::apr_pool_t) {
+unsafe extern "C" fn register_hooks<M: Module>(pool: *mut ffi::apr_pool_t) {
     // SAFETY: the functions have the types of their hooks and stay loaded (-z nodelete); no order is asked for except
     // that aliases are looked up early, as mod_alias does, so that DocumentRoot mapping comes after.
     unsafe {
@@ -190,6 +208,7 @@ unsafe extern "C" fn register_hooks<M: Module>(_: *mut ffi::apr_pool_t) {
             ptr::null(),
             ffi::APR_HOOK_MIDDLE,
         );
+        auth::register::<M>(pool);
         ffi::ap_hook_handler(Some(handler::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
     }
 }

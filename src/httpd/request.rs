@@ -185,6 +185,13 @@ impl<'r> Request<'r> {
         unsafe { text::optional(self.fields().user) }
     }
 
+    /// Gives the user that authentication found another name.
+    pub fn set_user(self, name: &[u8]) {
+        let name = self.pool().string(name);
+        // SAFETY: a live request of this thread; the string lives as long.
+        unsafe { (*self.as_ptr()).user = name.as_ptr().cast_mut() };
+    }
+
     /// `Basic`, `Digest` …
     pub fn auth_type(self) -> Option<&'r [u8]> {
         // SAFETY: as above.

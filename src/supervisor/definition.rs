@@ -1,7 +1,6 @@
 //! Daemon process groups as the configuration defines them, over all servers.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr;
@@ -154,21 +153,10 @@ fn configured<'s>(main: Server<'s>) -> impl Iterator<Item = Server<'s>> {
 /// aliases that name both groups.
 fn preload(main: Server<'_>, definitions: &mut [Definition]) -> Result<(), String> {
     for server in configured(main) {
-        let config = server.config::<Wsgi>();
-        let imports = config
-            .imports
+        let preloads = &server.config::<Wsgi>().preloads;
+        for preload in preloads
             .iter()
-            .cloned()
-            .map(|preload| (preload, "WSGIImportScript"));
-        let aliases = config
-            .aliases
-            .iter()
-            .filter_map(|alias| Some((alias.preload()?, "WSGIScriptAlias")));
-        // An alias may lead to a folder of scripts; which of them are used is for requests to say.
-        let aliases = aliases.filter(|(preload, _)| Path::new(OsStr::from_bytes(&preload.script)).is_file());
-        for (preload, directive) in imports
-            .chain(aliases)
-            .filter(|(preload, _)| !preload.process_group.is_empty())
+            .filter(|preload| !preload.process_group.is_empty() && preload.is_meant())
         {
             let group = definitions.iter_mut().find(|definition| {
                 definition.options.name == preload.process_group
@@ -176,22 +164,22 @@ fn preload(main: Server<'_>, definitions: &mut [Definition]) -> Result<(), Strin
             });
             let Some(group) = group else {
                 return Err(format!(
-                    "WSGI0162: {directive} {}: there is no daemon process group {} for this server; define it by \
+                    "WSGI0162: {} {}: there is no daemon process group {} for this server; define it by \
                      WSGIDaemonProcess, in the main configuration or in a virtual host of the same ServerName",
+                    preload.directive,
                     String::from_utf8_lossy(&preload.script),
                     String::from_utf8_lossy(&preload.process_group)
                 ));
             };
             let preload = Preload {
-                script: preload.script,
-                application_group: preload.application_group,
+                script: preload.script.clone(),
+                application_group: preload.application_group.clone(),
                 // Without the script that an alias leads to a daemon is of no use.
-                required: directive == "WSGIScriptAlias",
+                required: !preload.is_import(),
             };
             let same = |known: &&mut Preload| {
                 known.script == preload.script && known.application_group == preload.application_group
             };
-            // A virtual host has the aliases of the main server too.
             match group.preload.iter_mut().find(same) {
                 Some(known) => known.required |= preload.required,
                 None => group.preload.push(preload),

@@ -13,7 +13,7 @@
 use std::ffi::{CStr, c_int, c_void};
 
 /// Version of everything in this file.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Name of the host's exported function, of type [`HostEntry`].
 pub const HOST_SYMBOL: &CStr = c"wsgi_host";
@@ -192,6 +192,128 @@ impl OutcomeKind {
     }
 }
 
+/// What a script is asked about a request before anything runs for it. The names are those of its functions; the texts
+/// beside environ are [`Hook::arguments`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookKind {
+    /// `check_password(environ, user, password)`
+    CheckPassword = 0,
+    /// `get_realm_hash(environ, user, realm)`
+    RealmHash = 1,
+    /// `groups_for_user(environ, user)`
+    Groups = 2,
+    /// `allow_access(environ, host)`
+    Access = 3,
+    /// `process_group(environ)`, `application_group(environ)` and `callable_object(environ)`, each if it is there
+    Dispatch = 4,
+}
+
+impl HookKind {
+    /// The kind of that number.
+    pub fn from_raw(raw: c_int) -> Option<HookKind> {
+        match raw {
+            0 => Some(HookKind::CheckPassword),
+            1 => Some(HookKind::RealmHash),
+            2 => Some(HookKind::Groups),
+            3 => Some(HookKind::Access),
+            4 => Some(HookKind::Dispatch),
+            _ => None,
+        }
+    }
+}
+
+/// One question to a script.
+#[repr(C)]
+pub struct Hook {
+    /// A number of [`HookKind`].
+    pub kind: c_int,
+    /// Every environ entry that is text, in order; of two with the same name the later one counts.
+    pub variables: *const Variable,
+    /// Number of `variables`.
+    pub variables_len: usize,
+    /// What the function gets beside environ; the second is empty where it gets one text only.
+    pub arguments: [Bytes; 2],
+    /// The script to load.
+    pub script: Bytes,
+    /// Its modification time in µs since the epoch.
+    pub script_mtime: i64,
+    /// Whether a changed script is loaded anew (`WSGIScriptReloading`).
+    pub reloading: bool,
+    /// Interpreter to ask in; empty: the main one.
+    pub application_group: Bytes,
+}
+
+/// The results of [`HostTable::ask`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookResult {
+    /// The script cannot be loaded, lacks the function, or the function failed or returned what is no answer. The reason
+    /// is logged.
+    Failed = 0,
+    /// `None`
+    Nothing = 1,
+    /// `True`
+    Yes = 2,
+    /// `False`
+    No = 3,
+    /// Texts, which [`HookTable::text`] was called with: one (a user's name, a hash), any number (groups), or those that
+    /// a dispatch script chose.
+    Texts = 4,
+}
+
+impl HookResult {
+    /// The result of that number; anything unknown counts as a failure.
+    pub fn from_raw(raw: c_int) -> HookResult {
+        match raw {
+            1 => HookResult::Nothing,
+            2 => HookResult::Yes,
+            3 => HookResult::No,
+            4 => HookResult::Texts,
+            _ => HookResult::Failed,
+        }
+    }
+}
+
+/// What the module offers to the host for one question. As with [`ExchangeTable`], every function takes `context` first,
+/// and one thread at a time calls them.
+#[repr(C)]
+pub struct HookTable {
+    /// Writes one record, without line ends, to the log of the request.
+    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, text: Bytes),
+    /// Whether mod_ssl has encrypted the connection.
+    pub is_tls: unsafe extern "C" fn(context: *mut c_void) -> bool,
+    /// The variable of mod_ssl's of that name; NULL with length 0 if there is none. It stays valid until
+    /// [`HostTable::ask`] returns.
+    pub tls_variable: unsafe extern "C" fn(context: *mut c_void, name: Bytes) -> Bytes,
+    /// Takes a text that the script answers with. `index` counts from 0; for a dispatch script it says what it chose:
+    /// process group, application group, callable.
+    pub text: unsafe extern "C" fn(context: *mut c_void, index: usize, text: Bytes),
+}
+
+/// The results of [`HostTable::import`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ImportResult {
+    /// The script is loaded.
+    Loaded = 0,
+    /// It is not; the reason is logged.
+    Failed = 1,
+    /// It ended by `SystemExit`, which is not logged.
+    Exited = 2,
+}
+
+impl ImportResult {
+    /// The result of that number; anything unknown counts as a failure.
+    pub fn from_raw(raw: c_int) -> ImportResult {
+        match raw {
+            0 => ImportResult::Loaded,
+            2 => ImportResult::Exited,
+            _ => ImportResult::Failed,
+        }
+    }
+}
+
 /// What the host offers to the module.
 #[repr(C)]
 pub struct HostTable {
@@ -208,6 +330,17 @@ pub struct HostTable {
         exchange: *const ExchangeTable,
         context: *mut c_void,
     ) -> Outcome,
+    /// Asks a script about a request, in the calling thread. Returns a number of [`HookResult`]. Neither the question nor
+    /// the table is used afterwards.
+    pub ask: unsafe extern "C" fn(
+        host: *mut Host,
+        hook: *const Hook,
+        table: *const HookTable,
+        context: *mut c_void,
+    ) -> c_int,
+    /// Loads a script with no request that needs it, as the first request for it would. Returns a number of
+    /// [`ImportResult`].
+    pub import: unsafe extern "C" fn(host: *mut Host, application_group: Bytes, script: Bytes) -> c_int,
     /// Ends Python. Threads still inside `run` keep it from being finalised: then only the exit handlers run, and the
     /// process must exit soon. Takes no longer than `patience` milliseconds for the threads it waits for.
     pub stop: unsafe extern "C" fn(host: *mut Host, patience: u32),

@@ -7,12 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wsgi_core::abi::{
-    ABI_VERSION, Bytes, ExchangeTable, Host as OpaqueHost, HostTable, Level, Outcome as RawOutcome, OutcomeKind,
-    Request as RawRequest, Sent, Start, Variable, WRITE_END,
+    ABI_VERSION, Bytes, ExchangeTable, Hook as RawHook, HookKind, HookResult, HookTable, Host as OpaqueHost, HostTable,
+    ImportResult, Level, Outcome as RawOutcome, OutcomeKind, Request as RawRequest, Sent, Start, Variable, WRITE_END,
 };
 
 use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
-use crate::adapter::{Head, Request, Server};
+use crate::adapter::{Answer, Head, Hook, Imported, Question, Reload, Request, Server, Source};
 use crate::api::{Apache, Settings};
 use crate::environment::Changed;
 use crate::fence::{fence, report_panics_to};
@@ -25,6 +25,8 @@ static TABLE: HostTable = HostTable {
     version: ABI_VERSION,
     start,
     run,
+    ask,
+    import,
     stop,
 };
 
@@ -99,16 +101,8 @@ unsafe extern "C" fn run(
         let (host, raw) = unsafe { (host.cast::<Host>().as_ref()?, request.as_ref()?) };
         // SAFETY: everything in the request is valid for this call.
         let (request, group) = unsafe {
-            let variables = if raw.variables_len == 0 {
-                &[]
-            } else {
-                std::slice::from_raw_parts(raw.variables, raw.variables_len)
-            };
             let request = Request {
-                variables: variables
-                    .iter()
-                    .map(|variable| (slice(variable.name), slice(variable.value)))
-                    .collect(),
+                variables: variables(raw.variables, raw.variables_len),
                 script: slice(raw.script),
                 script_mtime: raw.script_mtime,
                 reloading: raw.reloading,
@@ -140,6 +134,77 @@ unsafe extern "C" fn run(
     }
 }
 
+unsafe extern "C" fn ask(
+    host: *mut OpaqueHost,
+    hook: *const RawHook,
+    table: *const HookTable,
+    context: *mut c_void,
+) -> c_int {
+    let result = fence(|| {
+        // SAFETY: `host` came from `start` and has not been stopped; hook and table are valid for this call.
+        let (host, raw, table) = unsafe { (host.cast::<Host>().as_ref()?, hook.as_ref()?, table.as_ref()?) };
+        // SAFETY: everything in the hook is valid for this call.
+        let (hook, group) = unsafe {
+            let [first, second] = raw.arguments.map(|argument| slice(argument));
+            let hook = Hook {
+                question: match HookKind::from_raw(raw.kind)? {
+                    HookKind::CheckPassword => Question::CheckPassword(first, second),
+                    HookKind::RealmHash => Question::RealmHash(first, second),
+                    HookKind::Groups => Question::Groups(first),
+                    HookKind::Access => Question::Access(first),
+                    HookKind::Dispatch => Question::Dispatch,
+                },
+                variables: variables(raw.variables, raw.variables_len),
+                source: Source {
+                    path: slice(raw.script),
+                    mtime: raw.script_mtime,
+                    reload: if raw.reloading { Reload::Changed } else { Reload::Never },
+                },
+            };
+            (hook, slice(raw.application_group))
+        };
+        let answer = host.ask(group, &hook, Box::new(HookExchange { table, context }));
+        // SAFETY: the table is valid for this call, and the text for the inner one.
+        let text = |index, text: &[u8]| unsafe { (table.text)(context, index, Bytes::of(text)) };
+        Some(match answer {
+            Answer::Failed => HookResult::Failed,
+            Answer::Nothing => HookResult::Nothing,
+            Answer::Yes => HookResult::Yes,
+            Answer::No => HookResult::No,
+            Answer::Text(answer) => {
+                text(0, &answer);
+                HookResult::Texts
+            }
+            Answer::Groups(groups) => {
+                groups.iter().enumerate().for_each(|(index, group)| text(index, group));
+                HookResult::Texts
+            }
+            Answer::Dispatch(chosen) => {
+                for (index, choice) in chosen.iter().enumerate() {
+                    if let Some(choice) = choice {
+                        text(index, choice);
+                    }
+                }
+                HookResult::Texts
+            }
+        })
+    });
+    result.flatten().unwrap_or(HookResult::Failed) as c_int
+}
+
+unsafe extern "C" fn import(host: *mut OpaqueHost, application_group: Bytes, script: Bytes) -> c_int {
+    let result = fence(|| {
+        // SAFETY: `host` came from `start` and has not been stopped; the texts are valid for this call.
+        let (host, group, script) = unsafe { (host.cast::<Host>().as_ref()?, slice(application_group), slice(script)) };
+        Some(match host.import(group, script) {
+            Imported::Loaded => ImportResult::Loaded,
+            Imported::Failed => ImportResult::Failed,
+            Imported::Exited => ImportResult::Exited,
+        })
+    });
+    result.flatten().unwrap_or(ImportResult::Failed) as c_int
+}
+
 unsafe extern "C" fn stop(host: *mut OpaqueHost, patience: u32) {
     fence(|| {
         if !host.is_null() {
@@ -159,6 +224,19 @@ unsafe fn slice<'a>(bytes: Bytes) -> &'a [u8] {
     }
     // SAFETY: the caller's promise; not NULL since it is not empty.
     unsafe { std::slice::from_raw_parts(bytes.data, bytes.len) }
+}
+
+/// # Safety
+/// `first` points to so many entries (NULL only if there are none), all of them valid for `'a`.
+unsafe fn variables<'a>(first: *const Variable, len: usize) -> Vec<(&'a [u8], &'a [u8])> {
+    if len == 0 {
+        return Vec::new();
+    }
+    // SAFETY: the caller's promise.
+    let entries = unsafe { std::slice::from_raw_parts(first, len) };
+    // SAFETY: as above.
+    let pair = |entry: &Variable| unsafe { (slice(entry.name), slice(entry.value)) };
+    entries.iter().map(pair).collect()
 }
 
 /// Cleared when the module's log may not be used any more.
@@ -252,5 +330,58 @@ impl Exchange for TableExchange {
     fn log(&mut self, level: Level, text: &[u8]) {
         // SAFETY: see the invariant; the text is valid for the call.
         unsafe { (self.table().log)(self.context, level as c_int, Bytes::of(text)) }
+    }
+}
+
+/// The module's side of one question: a request without a reply.
+///
+/// # Invariants
+/// As those of [`TableExchange`], with the call of [`ask`].
+struct HookExchange {
+    table: *const HookTable,
+    context: *mut c_void,
+}
+
+// SAFETY: as for `TableExchange`.
+unsafe impl Send for HookExchange {}
+
+impl HookExchange {
+    fn table(&self) -> &HookTable {
+        // SAFETY: see the invariant.
+        unsafe { &*self.table }
+    }
+}
+
+impl Exchange for HookExchange {
+    fn read(&mut self, _: &mut Vec<u8>, _: usize) -> Result<usize, String> {
+        Err("the body cannot be read before the request is run".into())
+    }
+
+    fn head(&mut self, _: &Head) {}
+
+    fn write(&mut self, _: &[&[u8]], _: bool) -> Sent {
+        Sent::Failed
+    }
+
+    fn file(&mut self, _: i32, _: i64, _: u64) -> Sent {
+        Sent::Failed
+    }
+
+    fn log(&mut self, level: Level, text: &[u8]) {
+        // SAFETY: see the invariant; the text is valid for the call.
+        unsafe { (self.table().log)(self.context, level as c_int, Bytes::of(text)) }
+    }
+
+    fn is_tls(&mut self) -> bool {
+        // SAFETY: see the invariant.
+        unsafe { (self.table().is_tls)(self.context) }
+    }
+
+    fn tls_variable(&mut self, name: &[u8]) -> Option<Vec<u8>> {
+        // SAFETY: see the invariant; the value is valid until `ask` returns.
+        unsafe {
+            let value = (self.table().tls_variable)(self.context, Bytes::of(name));
+            (!value.data.is_null()).then(|| slice(value).to_vec())
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wsgi_core::abi::Level;
 
 use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
-use crate::adapter::{Imported, Record, Request, Server, import, run, text_of_error};
+use crate::adapter::{Answer, Hook, Imported, Record, Request, Server, ask, import, run, text_of_error};
 use crate::api::{self, Settings};
 use crate::gate::Gate;
 use crate::python::{
@@ -91,6 +91,27 @@ impl Host {
             Err((level, text)) => {
                 exchange.log(level, text.as_bytes());
                 Outcome::Refused(500)
+            }
+        }
+    }
+
+    /// Asks a script about a request, in the interpreter of that application group.
+    pub fn ask(&self, application_group: &[u8], hook: &Hook<'_>, mut exchange: Box<dyn Exchange>) -> Answer {
+        let Some(_visit) = Visit::begin() else {
+            exchange.log(
+                Level::Info,
+                b"WSGI0433: the process is about to end, so that no script can be asked",
+            );
+            return Answer::Failed;
+        };
+        match self.group(application_group) {
+            Ok(group) => {
+                self.main.interpreter.introduce_thread();
+                ask(&group.interpreter, &group.record, hook, exchange)
+            }
+            Err((level, text)) => {
+                exchange.log(level, text.as_bytes());
+                Answer::Failed
             }
         }
     }

@@ -201,7 +201,8 @@ fn is_header(name: &[u8]) -> bool {
     name.starts_with(b"HTTP_") || name.starts_with(b"CONTENT_")
 }
 
-fn text<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> Result<'py, Object<'py>> {
+/// The value of an entry of that name.
+pub fn text<'py>(py: Python<'py>, name: &[u8], value: &[u8]) -> Result<'py, Object<'py>> {
     match name {
         b"SCRIPT_FILENAME" | b"DOCUMENT_ROOT" => py.path(value),
         _ => py.latin1(value),

@@ -26,6 +26,16 @@ pub trait Exchange: Send {
 
     /// Writes one record to the request's log.
     fn log(&mut self, level: Level, text: &[u8]);
+
+    /// Whether mod_ssl has encrypted the connection. Only hooks ask for this and the next.
+    fn is_tls(&mut self) -> bool {
+        false
+    }
+
+    /// The variable of mod_ssl's of that name, if there is one.
+    fn tls_variable(&mut self, _name: &[u8]) -> Option<Vec<u8>> {
+        None
+    }
 }
 
 /// How a request ended, for the side that talks to the client.

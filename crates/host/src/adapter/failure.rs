@@ -17,6 +17,8 @@ pub enum Place {
     Application,
     /// `close()` of its result.
     Close,
+    /// That function of a script, which httpd asks about a request.
+    Hook(&'static str),
 }
 
 impl Place {
@@ -26,15 +28,17 @@ impl Place {
             Place::Application => "WSGI0402",
             Place::Close => "WSGI0403",
             Place::ReloadRequired => "WSGI0411",
+            Place::Hook(_) => "WSGI0430",
         }
     }
 
-    fn text(self) -> &'static str {
+    fn text(self) -> String {
         match self {
-            Place::Loading => "while loading the script",
-            Place::ReloadRequired => "in reload_required() of the script",
-            Place::Application => "in the application",
-            Place::Close => "in close() of the response",
+            Place::Loading => "while loading the script".into(),
+            Place::ReloadRequired => "in reload_required() of the script".into(),
+            Place::Application => "in the application".into(),
+            Place::Close => "in close() of the response".into(),
+            Place::Hook(name) => format!("in {name}() of the script"),
         }
     }
 }

@@ -5,8 +5,7 @@ use wsgi_core::abi::Level;
 use super::exchange::{LogRecord, Lossy};
 use super::failure::{Place, report};
 use super::record::Record;
-use super::request::Request;
-use super::script::{self, Failure};
+use super::script::{self, Failure, Reload, Source};
 use crate::python::{Interpreter, Kind};
 
 /// What came of it.
@@ -22,20 +21,13 @@ pub enum Imported {
 
 /// Loads the script at `path`. The records are to be logged.
 pub fn import(interpreter: &Interpreter, record: &Record, path: &[u8]) -> (Imported, Vec<LogRecord>) {
-    let request = Request {
-        variables: Vec::new(),
-        script: path,
-        script_mtime: -1,
-        reloading: false,
-        callable_object: b"",
-        request_start: 0,
-        queue_start: 0,
-        daemon_start: 0,
-        https: false,
-        header_only: false,
+    let source = Source {
+        path,
+        mtime: -1,
+        reload: Reload::Never,
     };
     let mut notes = Vec::new();
-    let imported = interpreter.attach(|py| match script::preload(py, record, &request) {
+    let imported = interpreter.attach(|py| match script::preload(py, record, source) {
         Ok(()) => {
             let text = format!("[script {}] loaded ({})", Lossy(path), record.whereabouts());
             notes.push((Level::Info, text));

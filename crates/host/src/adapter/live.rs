@@ -21,6 +21,8 @@ thread_local! {
 pub struct Live {
     /// What records of the application begin with.
     prefix: Vec<u8>,
+    /// The request that the thread serves again afterwards: while its reply is sent, httpd may make further ones.
+    outer: Option<Arc<Live>>,
     open: Mutex<Option<Open>>,
 }
 
@@ -40,6 +42,7 @@ impl Live {
     pub fn begin(exchange: Box<dyn Exchange>, script: &[u8]) -> Arc<Live> {
         let live = Arc::new(Live {
             prefix: [b"[script ", script, b"] "].concat(),
+            outer: CURRENT.take(),
             open: Mutex::new(Some(Open {
                 exchange,
                 body: Body::default(),
@@ -56,7 +59,7 @@ impl Live {
     /// Ends the request in the thread that began it: unfinished lines are logged, then every object of the request is
     /// expired. Returns what has passed through it.
     pub fn end(&self) -> Tally {
-        drop(CURRENT.take());
+        drop(CURRENT.replace(self.outer.clone()));
         let Some(mut open) = self.lock().take() else {
             return Tally::default();
         };

@@ -13,6 +13,7 @@ use super::failure::text_of;
 use super::input::Input;
 use super::response::Response;
 use super::script::Script;
+use super::tls::Tls;
 use crate::gate::Gate;
 use crate::python::{Error, GilCell, Kept, Object, Python, Result, Type};
 use crate::stats::Stats;
@@ -59,6 +60,7 @@ pub struct Record {
     pub input: Type<Input>,
     pub response: Type<Response>,
     pub log: Type<Log>,
+    pub tls: Type<Tls>,
     pub file_wrapper: Kept,
     pub request_timeout: Kept,
     /// The environ entries that are the same for every request of the interpreter.
@@ -154,6 +156,7 @@ impl Record {
             input: Type::new(py)?,
             response: Type::new(py)?,
             log: Type::new(py)?,
+            tls: Type::new(py)?,
             file_wrapper,
             request_timeout: of(mod_wsgi, "RequestTimeout")?,
             base,

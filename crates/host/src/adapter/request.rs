@@ -13,7 +13,7 @@ use super::input::Input;
 use super::live::Live;
 use super::record::Record;
 use super::response::{Head, Response, Stop, cut, not_bytes};
-use super::script::{self, Failure};
+use super::script::{self, Failure, Reload, Source};
 use super::stopwatch::Stopwatch;
 use crate::fence::fence;
 use crate::python::{Error, Interpreter, Kind, Object, Python, Result};
@@ -45,6 +45,20 @@ pub struct Request<'r> {
     pub https: bool,
     /// The client asked by HEAD: it gets no body.
     pub header_only: bool,
+}
+
+impl Request<'_> {
+    fn source(&self) -> Source<'_> {
+        Source {
+            path: self.script,
+            mtime: self.script_mtime,
+            reload: if self.reloading {
+                Reload::Asked(&self.variables)
+            } else {
+                Reload::Never
+            },
+        }
+    }
 }
 
 /// Runs the request in `interpreter`, whose record is `record`, in the calling thread.
@@ -150,7 +164,7 @@ impl<'py> Run<'_, 'py> {
     /// Finds the callable.
     fn application(&mut self) -> std::result::Result<Object<'py>, Outcome> {
         let (py, request) = (self.py, self.request);
-        let globals = match script::load(py, self.record, request, &mut self.notes) {
+        let globals = match script::load(py, self.record, request.source(), &mut self.notes) {
             Ok(globals) => globals,
             Err(Failure::Exception(error)) => return Err(Outcome::Refused(self.report(Place::Loading, error))),
             Err(Failure::Unreadable(text, status)) => {

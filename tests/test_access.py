@@ -1,0 +1,287 @@
+"""WSGIAccessScript: who may come in, whatever is asked for."""
+
+import json
+import os
+import re
+import shutil
+import ssl
+import subprocess
+import urllib.request
+
+import pytest
+
+differs = pytest.mark.differs
+
+CONFIG = """
+LoadModule dir_module "${MODULES}/mod_dir.so"
+WSGIApplicationGroup %{GLOBAL}
+WSGIScriptAlias /app ${APPS}/hello.py
+<Location /app>
+    WSGIAccessScript ${APPS}/access.py
+</Location>
+<Location /page>
+    WSGIAccessScript ${APPS}/access.py
+</Location>
+<Location /page/inner>
+    WSGIAccessScript ${ROOT}/inner.py
+</Location>
+<Location /group>
+    SetEnvIf Request_URI . INTERPRETER=chosen
+    WSGIAccessScript ${APPS}/access.py application-group=%{ENV:INTERPRETER}
+</Location>
+<Location /resource>
+    WSGIAccessScript ${APPS}/access.py application-group=%{RESOURCE}
+</Location>
+<Location /missing>
+    WSGIAccessScript ${ROOT}/missing.py
+</Location>
+<Location /broken>
+    WSGIAccessScript ${ROOT}/broken.py
+</Location>
+<Location /changing>
+    WSGIAccessScript ${ROOT}/changing.py
+</Location>
+<Location /fixed>
+    WSGIAccessScript ${ROOT}/fixed.py
+    WSGIScriptReloading Off
+</Location>
+<Directory ${ROOT}/htdocs/own>
+    AllowOverride AuthConfig
+</Directory>
+"""
+
+ALLOW = "def allow_access(environ, host):\n    return {}\n"
+
+
+def prepare(httpd):
+    for name in ("page", "group", "resource", "missing", "broken", "changing", "fixed"):
+        httpd.write(f"htdocs/{name}/index.html", "a page")
+    httpd.write("htdocs/page/inner/index.html", "an inner page")
+    httpd.write("htdocs/own/index.html", "a page")
+    httpd.write("htdocs/own/.htaccess", 'WSGIAccessScript "${ROOT}/changing.py"\n')
+    httpd.write("inner.py", ALLOW.format("False"))
+    httpd.write("broken.py", "def allow_access(environ, host)\n")
+    for name in ("changing.py", "fixed.py"):
+        httpd.write(name, ALLOW.format("True"))
+
+
+@pytest.mark.short
+@pytest.mark.parametrize("place", ["/app", "/page/"])
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("true", 200),
+        ("none", 200),
+        ("false", 403),
+        ("one", 403),
+        ("zero", 403),
+        ("truthy", 403),
+        ("empty", 403),
+        ("name", 403),
+        ("error", 403),
+        ("exit", 403),
+    ],
+)
+def test_answers(httpd, place, answer, status):
+    """Only True itself and None let a client pass; whatever is no answer keeps it out, and is logged."""
+    assert httpd.get(f"{place}?{answer}").status == status
+    if answer == "error":
+        httpd.log.expect_traceback("ValueError: on purpose")
+    elif answer == "exit":
+        httpd.log.expect_traceback("SystemExit: 3")
+    elif status == 403:
+        httpd.log.expect("WSGI0192" if answer == "false" else "WSGI0432")
+
+
+def test_inner(httpd):
+    """The script of an inner place replaces that of the outer one."""
+    assert httpd.get("/page/inner/?true").status == 403
+    httpd.log.expect("WSGI0192.*inner.py")
+
+
+def reported(httpd) -> dict:
+    (record,) = httpd.log.expect(r"\] REPORT ")
+    httpd.log.expect(r"\] printed")
+    return json.loads(record.text.partition("REPORT ")[2].replace(r"\\", "\\"))
+
+
+HEADERS = {
+    "Authorization": "Basic eDp5",
+    "Proxy-Authorization": "Basic eDp5",
+    "Proxy": "http://evil/",
+    "X-Foo": "bar",
+    "X_Bar": "spoofed",
+    "Content-Type": "text/plain",
+    "Content-Length": "0",
+}
+
+
+def test_environ(httpd):
+    """The environ is cut down to what is known before it is settled what runs; it holds no secret."""
+    assert httpd.get("/app/extra?report", HEADERS).status == 200
+    seen = reported(httpd)
+    assert seen.pop("argument") == "127.0.0.1"
+    assert seen.pop("versions")[0] == [6, 1, 1]
+    assert seen.pop("name").startswith("_mod_wsgi_")
+    assert seen.pop("pid") in httpd.children()
+    expected = {
+        "CONTENT_TYPE": "text/plain",
+        "CONTENT_LENGTH": "0",
+        "HTTP_HOST": "localhost",
+        "HTTP_X_FOO": "bar",
+        "HTTP_CONNECTION": "close",
+        "SERVER_SIGNATURE": "",
+        "SERVER_NAME": "localhost",
+        "SERVER_ADDR": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "REMOTE_ADDR": "127.0.0.1",
+        "DOCUMENT_ROOT": f"{httpd.root}/htdocs",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REQUEST_METHOD": "GET",
+        "QUERY_STRING": "report",
+        "REQUEST_URI": "/app/extra?report",
+        "SCRIPT_NAME": "/app",
+        "PATH_INFO": "/extra",
+        "apache.version": "tuple",
+        "mod_wsgi.version": "tuple",
+        "mod_wsgi.process_group": "",
+        "mod_wsgi.application_group": "",
+        "wsgi.errors": "TextIOWrapper",
+        "mod_ssl.is_https": "builtin_function_or_method",
+        "mod_ssl.var_lookup": "builtin_function_or_method",
+    }
+    assert seen.pop("SERVER_SOFTWARE").startswith("Apache")
+    assert seen.pop("REMOTE_PORT").isdigit()
+    assert seen.pop("SERVER_ADMIN", "")
+    assert seen == expected
+
+
+@pytest.mark.parametrize(("place", "group"), [("/group/", "chosen"), ("/resource/", "%{RESOURCE}")])
+def test_application_group(httpd, place, group):
+    """The script runs in the interpreter that its option names."""
+    assert httpd.get(f"{place}?report").status == 200
+    assert reported(httpd)["mod_wsgi.application_group"] == group
+
+
+def test_ssl_helpers(httpd):
+    """What mod_ssl knows can be asked for while the hook runs, not later."""
+    with httpd.connect() as connection:
+        assert connection.get("/app?ssl").status == 200
+        (record,) = httpd.log.expect(r"\] SSL ")
+        assert json.loads(record.text.partition("SSL ")[2]) == [0, None, None, None]
+        assert connection.get("/app?expired").status == 200
+
+
+@differs("lets a script that cannot be loaded pass as a failure of the server")
+@pytest.mark.parametrize(("place", "pattern"), [("/missing/", "WSGI0191.*missing.py"), ("/broken/", None)])
+def test_unloadable(httpd, place, pattern):
+    """A script that cannot be loaded keeps everybody out."""
+    assert httpd.get(place).status == 403
+    if pattern:
+        httpd.log.expect(pattern)
+    else:
+        httpd.log.expect_traceback("SyntaxError")
+
+
+def touch(httpd, name: str, source: str) -> None:
+    """Changes a script so that its time is surely another."""
+    path = httpd.write(name, source)
+    os.utime(path, ns=(touch.time, touch.time))
+    touch.time += 10**9
+
+
+touch.time = 10**18
+
+
+def test_reload(httpd):
+    """A changed script is loaded again in place, a lost function and a lost file keep everybody out."""
+    with httpd.connect() as connection:
+        for target in ("/changing/", "/own/"):
+            touch(httpd, "changing.py", ALLOW.format("True"))
+            assert connection.get(target).status == 200
+            touch(httpd, "changing.py", ALLOW.format("False"))
+            assert connection.get(target).status == 403
+        touch(httpd, "changing.py", "")
+        assert connection.get("/changing/").status == 403
+        httpd.log.expect(r"WSGI0431.*allow_access")
+        (httpd.root / "changing.py").unlink()
+        assert connection.get("/changing/").status == 403
+        httpd.log.expect("WSGI0191.*changing.py")
+        httpd.log.allow("WSGI0192")
+        touch(httpd, "changing.py", ALLOW.format("True"))
+        assert connection.get("/changing/").status == 200
+
+
+def test_no_reload(httpd):
+    """WSGIScriptReloading Off holds for these scripts too."""
+    with httpd.connect() as connection:
+        assert connection.get("/fixed/").status == 200
+        touch(httpd, "fixed.py", ALLOW.format("False"))
+        assert connection.get("/fixed/").status == 200
+    touch(httpd, "fixed.py", ALLOW.format("True"))
+
+
+RESTRICTED = """
+WSGIRestrictEmbedded On
+WSGIScriptAlias /app ${APPS}/hello.py process-group=%{GLOBAL}
+<Directory ${ROOT}/htdocs>
+    AllowOverride AuthConfig
+</Directory>
+"""
+
+
+@pytest.mark.modes("embedded")
+def test_restricted(start_httpd):
+    """A script of the configuration brings Python into httpd's children under WSGIRestrictEmbedded On; but for
+    applications it stays closed."""
+    server = start_httpd(RESTRICTED + "<Location /page>\nWSGIAccessScript ${APPS}/access.py\n</Location>\n", prepare)
+    assert server.get("/page/index.html?true").status == 200
+    assert server.get("/page/index.html?false").status == 403
+    assert server.get("/app").status == 500
+    server.log.expect("WSGI0117")
+    server.log.expect("WSGI0192")
+
+
+@pytest.mark.modes("embedded")
+@pytest.mark.mpms("event")
+def test_restricted_htaccess(start_httpd):
+    """One of an .htaccess file comes too late for that, and keeps everybody out."""
+    server = start_httpd(RESTRICTED, prepare)
+    assert server.get("/own/index.html").status == 403
+    server.log.expect("WSGI0190.*htaccess")
+
+
+TLS = """
+LoadModule ssl_module "${MODULES}/mod_ssl.so"
+LoadModule socache_shmcb_module "${MODULES}/mod_socache_shmcb.so"
+SSLEngine On
+SSLCertificateFile ${ROOT}/cert.pem
+SSLCertificateKeyFile ${ROOT}/key.pem
+<Location />
+    WSGIAccessScript ${APPS}/access.py
+</Location>
+"""
+
+
+@pytest.mark.modes("embedded")
+@pytest.mark.mpms("event")
+def test_tls(start_httpd):
+    """Over TLS the helpers say so."""
+    if not shutil.which("openssl"):
+        pytest.skip("no openssl to make a certificate with")
+
+    def prepare(httpd):
+        httpd.write("htdocs/index.html", "a page")
+        command = "req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -days 2 -keyout key.pem -out cert.pem"
+        subprocess.run(["openssl", *command.split()], cwd=httpd.root, check=True, capture_output=True)
+
+    server = start_httpd(TLS, prepare)
+    context = ssl.create_default_context(cafile=server.root / "cert.pem")
+    with urllib.request.urlopen(f"https://localhost:{server.port}/index.html?ssl", context=context) as reply:
+        assert reply.status == 200
+    (record,) = server.log.expect(r"\] SSL ")
+    encrypted, *names, unknown = json.loads(record.text.partition("SSL ")[2])
+    assert encrypted == 1
+    assert all(re.match(r"TLSv1\.\d", name) for name in names)
+    assert unknown == ""
+    server.log.allow("AH01(873|882|906)")
