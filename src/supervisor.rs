@@ -188,13 +188,27 @@ impl Hold {
         Ok(())
     }
 
-    /// Lets the daemons end while httpd waits for its own children: their requests are waited for together.
+    /// Ends the daemons, and waits for that. httpd's children have been told to end and finish their requests meanwhile;
+    /// httpd itself looks after them at once, and then in steps of up to a second: what they wait for must be over before
+    /// its first long step.
     fn stop(&self, server: Server<'_>) {
-        if let Some(Supervisor { control, .. }) = Kept::load(server).supervisor
-            && !self.stopping.swap(true, Ordering::Relaxed)
-        {
-            Control::new(control.as_fd()).stop();
+        let Some(Supervisor { pid, control }) = Kept::load(server).supervisor else {
+            return;
+        };
+        if self.stopping.swap(true, Ordering::Relaxed) {
+            return;
         }
+        let control = Control::new(control.as_fd());
+        control.stop();
+        let definitions = definition::of(server).unwrap_or_default();
+        let limits = definitions.iter().map(|definition| definition.options.shutdown_timeout);
+        let longest = limits
+            .map(|limit| limit.unwrap_or(STOP_LIMIT))
+            .max()
+            .unwrap_or_default();
+        control.wait(longest + Duration::from_secs(1));
+        // Only a zombie is to be avoided; how it ended is of no interest any more.
+        let _ = Pid::from_raw(pid).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG));
     }
 
     /// Starts a new supervisor when the last one has ended by itself. Requests wait in their queues meanwhile.
@@ -236,21 +250,9 @@ impl Hold {
 
 impl Drop for Generation<'_> {
     fn drop(&mut self) {
-        if std::process::id() != self.hold.parent || !process::is_exiting() {
-            return;
-        }
-        let server = self.server;
-        if let Some(Supervisor { pid, control }) = Kept::load(server).supervisor {
-            self.hold.stop(server);
-            let definitions = definition::of(server).unwrap_or_default();
-            let limits = definitions.iter().map(|definition| definition.options.shutdown_timeout);
-            let longest = limits
-                .map(|limit| limit.unwrap_or(STOP_LIMIT))
-                .max()
-                .unwrap_or_default();
-            Control::new(control.as_fd()).wait(longest + Duration::from_secs(1));
-            // Only a zombie is to be avoided; how it ended is of no interest any more.
-            let _ = Pid::from_raw(pid).map(|pid| waitpid(Some(pid), WaitOptions::NOHANG));
+        // One that httpd waits for its children with was told so already.
+        if std::process::id() == self.hold.parent && process::is_exiting() {
+            self.hold.stop(self.server);
         }
     }
 }
