@@ -31,7 +31,7 @@ pub fn dispatch<'r>(request: Request<'r>, mut target: Target<'r>) -> Result<Targ
         for (name, value) in environ.variables.iter().filter(|(name, _)| *name != CALLABLE) {
             variables.push(name, value);
         }
-        ask_with(request, script, HookKind::Dispatch, [b"", b""], variables)
+        ask_with(request, script, HookKind::Dispatch, [b"", b""], &variables)
     };
     if !matches!(result, Texts | Nothing) {
         return Err(Answer::Status(500));

@@ -17,16 +17,20 @@ pub type Said = (HookResult, Vec<(usize, Vec<u8>)>);
 
 /// Asks `script`, with these texts beside the environ that hooks get.
 pub fn ask(request: Request<'_>, script: &HookScript, kind: HookKind, arguments: [&[u8]; 2]) -> Said {
-    ask_with(request, script, kind, arguments, environ(request))
+    let mut variables = environ(request);
+    variables.push(b"mod_wsgi.process_group", b"");
+    let group = script.application_group.expand(&RequestFacts::of(request));
+    variables.push(b"mod_wsgi.application_group", request.pool().bytes(&group));
+    ask_with(request, script, kind, arguments, &variables)
 }
 
 /// The same with an environ of these entries. A failure is logged.
-pub fn ask_with<'r>(
-    request: Request<'r>,
+pub fn ask_with(
+    request: Request<'_>,
     script: &HookScript,
     kind: HookKind,
     arguments: [&[u8]; 2],
-    mut variables: Variables<'r>,
+    variables: &Variables<'_>,
 ) -> Said {
     let failed = |text: String| {
         log::request::<Wsgi>(request, Level::Error, text.as_bytes());
@@ -43,9 +47,6 @@ pub fn ask_with<'r>(
         }
     };
     let application_group = script.application_group.expand(&RequestFacts::of(request));
-    let name = request.pool().bytes(&application_group);
-    variables.push(b"mod_wsgi.process_group", b"");
-    variables.push(b"mod_wsgi.application_group", name);
     let hook = Hook {
         kind: kind as i32,
         variables: variables.as_ptr(),

@@ -10,7 +10,7 @@ import urllib.request
 
 import pytest
 
-differs = pytest.mark.differs
+pytestmark = pytest.mark.differs("says other things in its log")
 
 CONFIG = """
 LoadModule dir_module "${MODULES}/mod_dir.so"
@@ -172,7 +172,6 @@ def test_ssl_helpers(httpd):
         assert connection.get("/app?expired").status == 200
 
 
-@differs("lets a script that cannot be loaded pass as a failure of the server")
 @pytest.mark.parametrize(("place", "pattern"), [("/missing/", "WSGI0191.*missing.py"), ("/broken/", None)])
 def test_unloadable(httpd, place, pattern):
     """A script that cannot be loaded keeps everybody out."""
@@ -249,6 +248,44 @@ def test_restricted_htaccess(start_httpd):
     server = start_httpd(RESTRICTED, prepare)
     assert server.get("/own/index.html").status == 403
     server.log.expect("WSGI0190.*htaccess")
+
+
+INCLUDING = """
+LoadModule include_module "${MODULES}/mod_include.so"
+LoadModule filter_module "${MODULES}/mod_filter.so"
+WSGIApplicationGroup %{GLOBAL}
+WSGIScriptAlias /outer ${ROOT}/outer.py
+WSGIScriptAlias /app ${APPS}/hello.py application-group=inner
+<Location /outer>
+    Options +Includes
+    SetOutputFilter INCLUDES
+</Location>
+<Location /app>
+    WSGIAccessScript ${APPS}/access.py
+</Location>
+"""
+OUTER = """\
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/html")])
+    yield b'[<!--#include virtual="/app?report" -->]'
+    print("AFTERWARDS")
+    yield b'.'
+"""
+
+
+@pytest.mark.mpms("event")
+def test_included(start_httpd):
+    """A request within the reply of another is asked about, and leaves the other as it was."""
+
+    def prepare(httpd):
+        httpd.write("outer.py", OUTER)
+
+    server = start_httpd(INCLUDING, prepare)
+    assert server.get("/outer").body == b"[Hello, world!\n]."
+    assert reported(server)["mod_wsgi.application_group"] == ""
+    (record,) = server.log.expect("AFTERWARDS")
+    assert "/outer.py]" in record.text
+    assert record.client
 
 
 TLS = """

@@ -8,6 +8,8 @@ import re
 import pytest
 from test_access import HEADERS, reported
 
+pytestmark = [pytest.mark.mpms("event"), pytest.mark.differs("says other things in its log")]
+
 CONFIG = """
 LoadModule auth_basic_module "${MODULES}/mod_auth_basic.so"
 LoadModule auth_digest_module "${MODULES}/mod_auth_digest.so"

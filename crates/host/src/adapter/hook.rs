@@ -65,13 +65,8 @@ pub enum Answer {
 /// The functions of a dispatch script.
 const DISPATCH: [&str; 3] = ["process_group", "application_group", "callable_object"];
 
-/// Entries that environs of applications have as well.
-const COMMON: [&[u8]; 4] = [
-    b"apache.version",
-    b"mod_wsgi.version",
-    b"mod_wsgi.process_group",
-    b"mod_wsgi.application_group",
-];
+/// Entries that are no text, and that environs of applications have as well.
+const COMMON: [&[u8]; 2] = [b"apache.version", b"mod_wsgi.version"];
 
 /// Asks in `interpreter`, whose record is `record`, in the calling thread.
 pub fn ask(interpreter: &Interpreter, record: &Record, hook: &Hook<'_>, exchange: Box<dyn Exchange>) -> Answer {
