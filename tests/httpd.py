@@ -152,11 +152,22 @@ def parent_of(pid: int) -> int:
         return 0
 
 
+def busy(pid: int) -> bool:
+    """Whether any thread of a process runs, or would if it were its turn."""
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        try:
+            if stat.read_text().rpartition(")")[2].split()[0] in "RD":
+                return True
+        except OSError:
+            continue
+    return False
+
+
 def connections(port: int) -> int:
     """How many connections that the server has not done with there are on its port."""
-    busy = {"01", "04", "05", "08"}  # established, closed by the one or the other side: include/net/tcp_states.h
+    states = {"01", "04", "05", "08"}  # established, closed by the one or the other side: include/net/tcp_states.h
     lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(1 for line in lines if line[1].endswith(f":{port:04X}") and line[3] in busy)
+    return sum(1 for line in lines if line[1].endswith(f":{port:04X}") and line[3] in states)
 
 
 PROCESSES = {
@@ -298,9 +309,11 @@ class Httpd:
         return status
 
     def _let_connections_close(self) -> None:
-        """The event MPM may crash when it stops while it closes a connection: those that are closing may finish."""
+        """The event MPM may crash when it is stopped while a thread of a child is about to be done with a connection,
+        since its main thread shuts the sockets that threads still have: those that are closing may finish."""
         deadline = time.monotonic() + 0.5
-        while connections(self.port) and time.monotonic() < deadline:
+        children = self.children()
+        while (connections(self.port) or any(map(busy, children))) and time.monotonic() < deadline:
             time.sleep(0.01)
 
     def restart(self, how: signal.Signals = signal.SIGHUP) -> None:

@@ -12,42 +12,19 @@ import pytest
 
 from client import wait_for
 from httpd import program_of
+from shop import CONFIG, begun, prepare, release, send, traces
 
 pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
 
-BASE = """
-SetEnvIf Request_URI . test.folder=${{ROOT}}/traces
-WSGIDaemonProcess shop {options}
-WSGIScriptAlias /shop ${{APPS}}/daemon.py process-group=shop application-group=%{{GLOBAL}}
-"""
-
 OBITUARY = r"WSGI0710: group 'shop': daemon process {pid} was killed by SIGKILL after .* in progress"
-
-
-def folder(httpd):
-    httpd.folder("traces")
 
 
 @pytest.fixture
 def start(start_httpd):
     """A server with the group `shop`."""
     return lambda options="threads=4", more="", **server: start_httpd(
-        BASE.format(options=options) + more, folder, **server
+        CONFIG.format(options=options) + more, prepare, **server
     )
-
-
-def begun(httpd, name: str, count: int = 1) -> None:
-    wait_for(lambda: len(list((httpd.root / "traces").glob(f"{name}.*"))) >= count, f"{name} {count} times")
-
-
-def send(httpd, target: str, stack: ExitStack):
-    connection = stack.enter_context(httpd.connect())
-    connection.send_head("GET", target)
-    return connection
-
-
-def release(httpd, name: str) -> None:
-    (httpd.root / "traces" / name).touch()
 
 
 # --- a daemon dies
@@ -116,7 +93,7 @@ def test_killed_while_others_wait(start):
         os.kill(pid, signal.SIGKILL)
         assert [connection.reply().status for connection in running] == [502, 502]
         assert [connection.reply().status for connection in waiting] == [200] * 10
-    assert len(list((httpd.root / "traces").glob("ran-after.*"))) == 10
+    assert len(traces(httpd, "ran-after")) == 10
     httpd.log.expect(OBITUARY.format(pid=pid))
     httpd.log.expect("WSGI0141", 2)
     httpd.log.allow("WSGI0505|WSGI0302")
@@ -168,7 +145,7 @@ def test_queue_timeout(start):
         release(httpd, "go")
         assert first.reply().status == 200
     assert httpd.get("/shop/pid").status == 200
-    assert not list((httpd.root / "traces").glob("ran-late.*"))
+    assert not traces(httpd, "ran-late")
     httpd.log.expect("WSGI0142: process group shop did not take the request: no daemon was free within queue-timeout")
 
 
@@ -186,24 +163,24 @@ def test_client_leaves_queue(start):
             release(httpd, "go")
             assert first.reply().status == 200
             assert last.reply().status == 200
-    assert not list((httpd.root / "traces").glob("ran-gone.*"))
+    assert not traces(httpd, "ran-gone")
 
 
 @pytest.mark.parametrize("text", ["import no_such_module\n", "import os\nos._exit(3)\n", "import os\nos.abort()\n"])
 def test_preload_fails(start_httpd, text):
     """An application that cannot be preloaded: after two tries 503 with Retry-After at once, and no fork storm."""
 
-    def prepare(httpd):
-        folder(httpd)
+    def prepare_more(httpd):
+        prepare(httpd)
         httpd.write("broken.wsgi", text)
 
     httpd = start_httpd(
-        BASE.format(options="threads=4")
+        CONFIG.format(options="threads=4")
         + """
         WSGIDaemonProcess broken
         WSGIScriptAlias /broken ${ROOT}/broken.wsgi process-group=broken application-group=%{GLOBAL}
         """,
-        prepare,
+        prepare_more,
     )
     httpd.log.expect("WSGI0713: group 'broken': 2 starts in a row have failed.*Next try in")
     httpd.log.allow(".")

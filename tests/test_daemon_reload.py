@@ -2,13 +2,13 @@
 
 import os
 import signal
-import threading
 import time
 from contextlib import ExitStack
 
 import pytest
 
 from client import wait_for
+from shop import Load
 
 pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
 
@@ -34,42 +34,6 @@ def application(environ, start_response):
 def prepare(httpd):
     httpd.folder("traces")
     httpd.write("own.wsgi", OWN.format(text="version 0"))
-
-
-class Load:
-    """Clients that ask one request after the other, from `begin` to `end`."""
-
-    def __init__(self, httpd, target: str, clients: int = 3):
-        self.httpd, self.target = httpd, target
-        self.replies: list = []
-        self.done = threading.Event()
-        self.threads = [threading.Thread(target=self._ask) for _ in range(clients)]
-
-    def __enter__(self) -> "Load":
-        for thread in self.threads:
-            thread.start()
-        return self
-
-    def __exit__(self, *_exception) -> None:
-        self.done.set()
-        for thread in self.threads:
-            thread.join()
-
-    def _ask(self) -> None:
-        while not self.done.is_set():
-            try:
-                reply = self.httpd.get(self.target)
-                self.replies.append((reply.status, reply.end, reply.body))
-            except (OSError, EOFError) as error:
-                self.replies.append((0, repr(error), b""))
-
-    def more(self, count: int) -> None:
-        """Waits for so many further replies."""
-        before = len(self.replies)
-        wait_for(lambda: len(self.replies) >= before + count, f"{count} replies")
-
-    def failed(self) -> list:
-        return [reply for reply in self.replies if reply[:2] != (200, "complete")]
 
 
 @pytest.mark.parametrize("reload", ["On", "Off"])

@@ -119,6 +119,28 @@ def spinning(environ, start_response, _):
         pass
 
 
+def spin_late(environ, start_response, _):
+    """The same in mid-reply."""
+    start_response("200 OK", [])
+    yield b"first "
+    while True:
+        pass
+
+
+def patient(environ, start_response, _):
+    """Catches what ends it."""
+    try:
+        while True:
+            pass
+    except mod_wsgi.RequestTimeout as error:
+        return answer(start_response, f"caught {type(error).__name__}")
+
+
+def asleep(environ, start_response, _):
+    """Waits in one piece, outside Python."""
+    time.sleep(60)
+
+
 def holding(environ, start_response, _):
     """Holds the GIL for good."""
     trace(environ, "begun-holding")
