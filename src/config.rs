@@ -10,6 +10,7 @@ use once_cell::sync::OnceCell;
 use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::MapHead;
 use wsgi_core::group::GroupName;
+use wsgi_core::interpreter::{Options, Section};
 use wsgi_core::proxy::{Header, Network};
 use wsgi_core::python::Python;
 
@@ -32,6 +33,8 @@ pub struct ServerConfig {
     pub hooked: AtomicBool,
     /// Daemon process groups that were defined here.
     pub daemons: Vec<Arc<DaemonOptions>>,
+    /// Directives that were given although they have no effect here, with what there is to say about it.
+    pub without_effect: Vec<(&'static str, &'static str)>,
     /// Settings of the whole process. Only the main server's are read.
     pub global: Global,
 }
@@ -51,8 +54,8 @@ pub struct Global {
     pub embedded: OnceCell<Embedded>,
     /// `WSGIRestrictEmbedded`; Off if unset
     pub restrict_embedded: Option<bool>,
-    /// Directives that were given although they have no effect here.
-    pub without_effect: Vec<&'static str>,
+    /// `WSGICaseSensitivity`; On if unset
+    pub case_sensitivity: Option<bool>,
     /// `WSGIGracefulReload`; On if unset
     pub graceful_reload: Option<bool>,
     /// The daemon process groups as all servers define them, once they were looked at.
@@ -63,15 +66,33 @@ pub struct Global {
     pub groups: OnceCell<Groups>,
 }
 
-/// Settings of the Python interpreter, outside of `<WSGIInterpreterOptions>`.
+/// Settings of the Python interpreter.
 #[derive(Default)]
 pub struct PythonSettings {
     /// `WSGIPython`
     pub interpreter: Option<PathBuf>,
     /// `WSGIPythonHome`
     pub home: Option<PathBuf>,
-    /// `WSGIPythonPath`, as written
-    pub path: Vec<u8>,
+    /// `WSGIPythonOptimize`; not above 0: none
+    pub optimize: i64,
+    /// `WSGIPythonWarnings`, in order
+    pub warnings: Vec<Vec<u8>>,
+    /// `WSGIPythonHashSeed`, as Python reads it; Python's own choice if unset
+    pub hash_seed: Option<Vec<u8>>,
+    /// `WSGIDontWriteBytecode`; Off if unset
+    pub dont_write_bytecode: Option<bool>,
+    /// `WSGIPythonEggs`
+    pub eggs: Option<Vec<u8>>,
+    /// `WSGIDestroyInterpreter`; On if unset
+    pub destroy: Option<bool>,
+    /// `WSGIInterpreterLimit`; [`wsgi_core::interpreter::DEFAULT_LIMIT`] if unset
+    pub limit: Option<u32>,
+    /// What is said for all interpreters.
+    pub general: Options,
+    /// `<WSGIInterpreterOptions>`, in order
+    pub sections: Vec<Section>,
+    /// The last of them is being read.
+    pub inside: bool,
 }
 
 /// What is counted and reported.
@@ -92,6 +113,7 @@ impl ServerConfig {
             preloads: self.preloads.clone(),
             hooked: AtomicBool::new(self.hooked.load(Ordering::Relaxed)),
             daemons: self.daemons.clone(),
+            without_effect: self.without_effect.clone(),
             global: Global::default(),
         }
     }
@@ -148,6 +170,10 @@ layered! {
         pub map_head: Option<MapHead>,
         /// `WSGIEnableSendfile`; Off if unset
         pub enable_sendfile: Option<bool>,
+            /// `WSGIErrorOverride`; Off if unset
+        pub error_override: Option<bool>,
+        /// `WSGIPassApacheRequest`; Off if unset
+        pub pass_apache_request: Option<bool>,
         /// `WSGIIgnoreActivity`; Off if unset
         pub ignore_activity: Option<bool>,
         /// `WSGIRestrictProcess`; no limit if unset

@@ -17,6 +17,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
 use crate::httpd::{log, process};
+use crate::interpreters::Settings;
 use crate::module::Wsgi;
 use crate::target::Target;
 
@@ -69,8 +70,7 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
             library: &python.library,
             host: &host_file()?,
             bin: &python.bin,
-            home: python.home.as_deref(),
-            path: &global.python.path,
+            settings: Settings::embedded(global, python.home.as_deref()),
         };
         Host::start(&start, server)
     });
@@ -174,8 +174,12 @@ fn find(global: &Global) -> Result<&Python, String> {
     };
     let found = global
         .found
-        .get_or_try_init(|| python::find(&choice, process::child_identity().map(process::run_as)));
-    found.map_err(|error| error.to_string())
+        .get_or_try_init(|| python::find(&choice, process::child_identity().map(process::run_as)))
+        .map_err(|error| error.to_string())?;
+    Settings::embedded(global, None)
+        .check(found.version)
+        .map_err(|reason| format!("WSGI0171: httpd's own processes: {reason}"))?;
+    Ok(found)
 }
 
 /// The host's file, in the folder `mod_wsgi` beside this module.

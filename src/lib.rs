@@ -18,6 +18,7 @@ mod handler;
 mod hook;
 mod host;
 mod httpd;
+mod interpreters;
 mod module;
 mod script;
 mod supervisor;

@@ -11,7 +11,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::{access, alias, directives, embedded, handler, supervisor};
+use crate::{access, alias, directives, embedded, handler, interpreters, supervisor};
 
 /// The module.
 pub struct Wsgi;
@@ -55,6 +55,7 @@ impl Module for Wsgi {
     }
 
     fn check_config(server: Server<'_>) -> Result<(), String> {
+        interpreters::tell(server);
         supervisor::check(server)?;
         embedded::check(server)
     }

@@ -264,6 +264,7 @@ class Daemon:
         theirs.close()
         facts = [("apache.version", "2.4.71"), ("log_level", str(INFO))]
         settings = b"\x01" + struct.pack("<QQ", 1, 1) + short("shop") + pairs(options) + pairs(facts)
+        settings += pairs([("limit", "100"), ("destroy", "on"), ("all", "")])
         preload = [(*item, True)[:3] for item in preload]
         settings += struct.pack("<H", len(preload))
         settings += b"".join(short(script) + short(group) + bytes([required]) for script, group, required in preload)

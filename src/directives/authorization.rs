@@ -42,13 +42,5 @@ pub const AUTHORIZATION: Topic<Wsgi> = Topic {
                 Ok(())
             }),
         },
-        Directive {
-            name: c"WSGIGroupAuthoritative",
-            arguments: "On|Off",
-            default: "On",
-            place: Place::AuthConfig,
-            help: c"Has no effect: Require and its containers say what decides",
-            set: Set::Directory(|_, arguments| arguments.flag().map(drop)),
-        },
     ],
 };

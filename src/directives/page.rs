@@ -53,7 +53,7 @@ pub fn page() -> String {
 
 fn place(directive: &Directive<Wsgi>) -> &'static str {
     match (directive.place, &directive.set) {
-        (Place::Server, Set::Global(_)) => "main",
+        (Place::Server, Set::Global(_) | Set::Section { .. }) => "main",
         (Place::Server, _) => "main, virtual host",
         (Place::Directory, _) => "main, virtual host, directory",
         (Place::FileInfo, _) => "main, virtual host, directory, .htaccess (FileInfo)",

@@ -27,6 +27,14 @@ pub const REQUEST: Topic<Wsgi> = Topic {
         help: c"On lets files that applications return through wsgi.file_wrapper be sent by sendfile",
         set: Set::Directory(|config, arguments| flag(&mut config.enable_sendfile, arguments)),
     },
+        Directive {
+            name: c"WSGIErrorOverride",
+            arguments: "On|Off",
+            default: "Off",
+            place: Place::FileInfo,
+            help: c"On answers by httpd's ErrorDocument what a daemon's application answers with a status from 400 to 599",
+            set: Set::Directory(|config, arguments| flag(&mut config.error_override, arguments)),
+        },
     Directive {
         name: c"WSGIIgnoreActivity",
         arguments: "On|Off",
@@ -46,6 +54,14 @@ pub const REQUEST: Topic<Wsgi> = Topic {
             Ok(())
         }),
     },
+        Directive {
+            name: c"WSGIPassApacheRequest",
+            arguments: "On|Off",
+            default: "Off",
+            place: Place::Directory,
+            help: c"On puts httpd's request_rec into environ as apache.request_rec, in httpd's own processes",
+            set: Set::Directory(|config, arguments| flag(&mut config.pass_apache_request, arguments)),
+        },
     Directive {
         name: c"WSGIPassAuthorization",
         arguments: "On|Off",

@@ -7,14 +7,16 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wsgi_core::abi::{
-    self, ABI_VERSION, Bytes, HOST_SYMBOL, HookResult, HostEntry, HostTable, ImportResult, Level, Outcome,
+    self, ABI_VERSION, Bytes, HOST_SYMBOL, HookResult, HostEntry, HostTable, ImportResult, Level, Outcome, Variable,
 };
+use wsgi_core::directive::NameValue;
 
 use super::exchange::{Exchange, TABLE};
 use super::inquiry::{HOOKS, Inquiry};
 use crate::httpd::fence::fence;
 use crate::httpd::log;
 use crate::httpd::server::Server;
+use crate::interpreters::Settings;
 use crate::module::Wsgi;
 
 /// Milliseconds that the end of a child waits for threads that are still in Python. By then httpd has waited for them
@@ -29,10 +31,8 @@ pub struct Start<'a> {
     pub host: &'a Path,
     /// Folder in front of `PATH`.
     pub bin: &'a Path,
-    /// `PYTHONHOME`, if any.
-    pub home: Option<&'a Path>,
-    /// `WSGIPythonPath`
-    pub path: &'a [u8],
+    /// Its settings.
+    pub settings: Settings,
 }
 
 /// A running Python.
@@ -77,12 +77,14 @@ impl Host {
 
         use crate::httpd::process;
         let mpm = process::mpm();
+        let interpreters = start.settings.plan.to_list();
+        let (environment, interpreters) = (list(&start.settings.environment), list(&interpreters));
         let raw = abi::Start {
             bin: Bytes::of(start.bin.as_os_str().as_bytes()),
-            home: start
-                .home
-                .map_or(Bytes::EMPTY, |home| Bytes::of(home.as_os_str().as_bytes())),
-            path: Bytes::of(start.path),
+            environment: environment.as_ptr(),
+            environment_len: environment.len(),
+            interpreters: interpreters.as_ptr(),
+            interpreters_len: interpreters.len(),
             process_group: Bytes::EMPTY,
             multithread: mpm.threaded,
             multiprocess: mpm.forked,
@@ -143,6 +145,14 @@ impl Host {
             unsafe { (self.table.stop)(self.raw.as_ptr(), PATIENCE) };
         }
     }
+}
+
+fn list(pairs: &[NameValue]) -> Vec<Variable> {
+    let variable = |(name, value): &NameValue| Variable {
+        name: Bytes::of(name),
+        value: Bytes::of(value),
+    };
+    pairs.iter().map(variable).collect()
 }
 
 fn open(path: &Path, flags: c_int) -> Result<*mut c_void, String> {

@@ -40,6 +40,18 @@ pub enum Set<M: Module> {
     Directory(for<'p> fn(&mut M::Directory<'p>, &Arguments<'p>) -> Result<(), Refusal>),
     /// The same, with a look at the server. That one is shared: `.htaccess` files are read while requests run.
     Hook(for<'p> fn(&M::Server, &mut M::Directory<'p>, &Arguments<'p>) -> Taken),
+    /// Nothing that requests depend on, wherever it stands: noted with the server. In `.htaccess` only its arguments
+    /// are checked.
+    Aside(fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>),
+    /// A section outside of any `<VirtualHost>`; its name begins with `<`.
+    Section {
+        /// The directives that may stand in it.
+        inside: &'static [&'static str],
+        /// Reads the arguments.
+        begin: fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>,
+        /// Is called when the directives in it were set, all or up to one that was refused.
+        end: fn(&mut M::Server),
+    },
 }
 
 /// A row of the table.
@@ -169,47 +181,113 @@ unsafe extern "C" fn set<M: Module>(
     let mut refusal = ptr::null();
     let report = |text: &str| refusal = pool.string(text.as_bytes()).as_ptr();
     let result = fence(Ok(()), report, || {
-        let arguments = Arguments {
-            pool,
-            // SAFETY: httpd's line buffer is copied, for the settings may keep what they are given.
-            raw: pool.bytes(unsafe { text::bytes(arguments) }),
-        };
-        if let Set::Global(_) = directive.set {
-            // SAFETY: live parameters.
-            let message =
-                unsafe { text::optional(ffi::ap_check_cmd_context(parameters, ffi::GLOBAL_ONLY.unsigned_abs())) };
-            if let Some(message) = message {
-                return Err(Err(String::from_utf8_lossy(message).into_owned()));
-            }
-        }
+        // SAFETY: httpd's line buffer is copied, for the settings may keep what they are given.
+        let raw = pool.bytes(unsafe { text::bytes(arguments) });
+        let arguments = Arguments { pool, raw };
+        // SAFETY: the caller's promise; each reference ends before the next one is made.
+        let server =
+            || unsafe { &mut *ffi::ap_get_module_config((*command.server).module_config, M::record().as_ptr()).cast() };
         match directive.set {
-            Set::Global(set) | Set::Server(set) => {
-                // SAFETY: the caller's promise.
-                let server = unsafe {
-                    &mut *ffi::ap_get_module_config((*command.server).module_config, M::record().as_ptr()).cast()
-                };
-                set(server, &arguments)
+            Set::Global(set) => {
+                // SAFETY: live parameters.
+                unsafe { outside(parameters)? };
+                set(server(), &arguments)?;
             }
+            Set::Server(set) => set(server(), &arguments)?,
             // SAFETY: the caller's promise.
-            Set::Directory(set) => set(unsafe { &mut *directory.cast() }, &arguments),
+            Set::Directory(set) => set(unsafe { &mut *directory.cast() }, &arguments)?,
             Set::Hook(set) => {
                 // SAFETY: the caller's promise; the server's configuration is only read.
                 let (server, directory) = unsafe {
                     let server = ffi::ap_get_module_config((*command.server).module_config, M::record().as_ptr());
                     (&*server.cast::<M::Server>(), &mut *directory.cast())
                 };
-                set(server, directory, &arguments)
+                set(server, directory, &arguments)?;
+            }
+            // Files .htaccess are read for requests, when servers do not change any more.
+            Set::Aside(set) if command.pool == command.temp_pool => set(&mut M::server(), &arguments)?,
+            Set::Aside(set) => set(server(), &arguments)?,
+            Set::Section { inside, begin, end } => {
+                let Some(raw) = raw.trim_ascii_end().strip_suffix(b">") else {
+                    return Err(Refused::Ours("the line has no > at its end".into()));
+                };
+                // SAFETY: live parameters.
+                unsafe {
+                    outside(parameters)?;
+                    admit(&*command.directive, inside)?;
+                }
+                begin(server(), &Arguments { pool, raw })?;
+                // SAFETY: live parameters; the directives inside are this module's and called like this one.
+                let message = unsafe {
+                    let first = (*command.directive).first_child;
+                    text::optional(ffi::ap_walk_config(first, parameters, command.context))
+                };
+                end(server());
+                Refused::theirs(message)?;
             }
         }
-        .map_err(Ok)
+        Ok(())
     });
+    let name = directive.name.to_string_lossy();
     match result {
         Ok(()) => refusal,
-        // Ours needs the directive's name in front, httpd's own has it.
-        Err(Ok(text)) => {
-            let name = directive.name.to_string_lossy();
-            pool.string(format!("{name}: {text}").as_bytes()).as_ptr()
+        Err(Refused::Ours(text)) => {
+            let close = if name.starts_with('<') { ">" } else { "" };
+            pool.string(format!("{name}{close}: {text}").as_bytes()).as_ptr()
         }
-        Err(Err(text)) => pool.string(text.as_bytes()).as_ptr(),
+        Err(Refused::Theirs(text)) => pool.string(text.as_bytes()).as_ptr(),
     }
+}
+
+/// Why a directive is not accepted.
+enum Refused {
+    /// Our sentence, which needs the directive's name in front.
+    Ours(Refusal),
+    /// httpd's, which has it.
+    Theirs(String),
+}
+
+impl Refused {
+    fn theirs(message: Option<&[u8]>) -> Result<(), Refused> {
+        message.map_or(Ok(()), |message| {
+            Err(Refused::Theirs(String::from_utf8_lossy(message).into_owned()))
+        })
+    }
+}
+
+impl From<Refusal> for Refused {
+    fn from(text: Refusal) -> Refused {
+        Refused::Ours(text)
+    }
+}
+
+/// The directive stands outside of any `<VirtualHost>` and the like.
+///
+/// # Safety
+/// `parameters` are live.
+unsafe fn outside(parameters: *mut ffi::cmd_parms) -> Result<(), Refused> {
+    // SAFETY: the caller's promise.
+    Refused::theirs(unsafe { text::optional(ffi::ap_check_cmd_context(parameters, ffi::GLOBAL_ONLY.unsigned_abs())) })
+}
+
+/// All directives inside a section are among `known`.
+///
+/// # Safety
+/// `section` is of a live configuration tree.
+unsafe fn admit(section: &ffi::ap_directive_t, known: &[&str]) -> Result<(), Refused> {
+    let mut next = section.first_child;
+    // SAFETY: the caller's promise; NULL ends the list.
+    while let Some(directive) = unsafe { next.as_ref() } {
+        // SAFETY: the name of a directive in the tree.
+        let name = String::from_utf8_lossy(unsafe { text::bytes(directive.directive) });
+        if !known.iter().any(|known| known.eq_ignore_ascii_case(&name)) {
+            return Err(Refused::Ours(format!(
+                "{name} in line {} may not stand inside; only {} may",
+                directive.line_num,
+                known.join(", ")
+            )));
+        }
+        next = directive.next;
+    }
+    Ok(())
 }

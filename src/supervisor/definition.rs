@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::ptr;
 use std::sync::Arc;
 
@@ -16,6 +15,7 @@ use wsgi_core::wire::control::{Preload, parent};
 use crate::config::Global;
 use crate::httpd::server::Server;
 use crate::httpd::{log, process};
+use crate::interpreters::Settings;
 use crate::module::Wsgi;
 
 /// Who must own the scripts of a group.
@@ -47,10 +47,6 @@ pub struct Definition {
 /// # Errors
 /// The first thing that is wrong: a name used twice, an unknown user, a Python that cannot be run.
 pub fn check(server: Server<'_>) -> Result<(), String> {
-    for name in &server.main().config::<Wsgi>().global.without_effect {
-        let text = format!("WSGI0163: {name} has no effect here; it can be left out");
-        log::server::<Wsgi>(server, Level::Notice, text.as_bytes());
-    }
     for definition in of(server)? {
         let options = &definition.options;
         for (name, _) in &options.written {
@@ -87,6 +83,10 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                 let (uid, gid) = identity(options).map_err(about)?;
                 let python = match check_home(options, uid, gid)
                     .and_then(|()| interpreter(global, options, uid, gid))
+                    .and_then(|python| {
+                        Settings::daemon(global, options, None).check(python.version)?;
+                        Ok(python)
+                    })
                     .map_err(about)
                 {
                     Ok(python) => Some(python),
@@ -120,17 +120,15 @@ impl Definition {
     pub fn message(&self, server: Server<'_>) -> Option<parent::Group> {
         let python = self.python.as_ref()?;
         let global = &server.config::<Wsgi>().global;
-        let home = python.home.as_deref().map(Path::as_os_str);
+        let Settings { environment, plan } = Settings::daemon(global, &self.options, python.home.as_deref());
         Some(parent::Group {
             name: self.options.name.clone(),
             eager: true,
             renew: self.options.graceful_reload.or(global.graceful_reload).unwrap_or(true),
             python: python.executable.as_os_str().as_bytes().to_vec(),
             options: self.options.written.clone(),
-            environment: home
-                .map(|home| (b"PYTHONHOME".to_vec(), home.as_bytes().to_vec()))
-                .into_iter()
-                .collect(),
+            environment,
+            interpreters: plan.to_list(),
             preload: self.preload.clone(),
         })
     }

@@ -95,10 +95,15 @@ pub struct Start {
     /// Directory that goes to the front of `PATH` while Python starts, so that it finds its `pyvenv.cfg` or its own
     /// prefix: the `bin` folder of the virtual environment or of the interpreter. It holds a `python3`.
     pub bin: Bytes,
-    /// `PYTHONHOME` for a Python that is not a virtual environment's; empty to leave it unset.
-    pub home: Bytes,
-    /// Entries of `WSGIPythonPath`, separated by `:`; added in front of `sys.path` as site directories.
-    pub path: Bytes,
+    /// Variables of the environment to set while Python starts (`PYTHONHOME`, `PYTHONOPTIMIZE` …).
+    pub environment: *const Variable,
+    /// Number of `environment`.
+    pub environment_len: usize,
+    /// What holds for the interpreters, and which of those variables are to be set back afterwards
+    /// ([`crate::interpreter::Plan::to_list`]).
+    pub interpreters: *const Variable,
+    /// Number of `interpreters`.
+    pub interpreters_len: usize,
     /// The process group's name; empty in embedded mode.
     pub process_group: Bytes,
     /// `wsgi.multithread`.

@@ -66,6 +66,8 @@ pub struct DaemonOptions {
     pub display_name: Option<Vec<u8>>,
     /// `switch-interval`: seconds; `None`: as `WSGISwitchInterval` says.
     pub switch_interval: Option<f64>,
+    /// `interpreter-limit`: most interpreters of a daemon; `None`: as `WSGIInterpreterLimit` says. New here.
+    pub interpreter_limit: Option<u32>,
     /// `server-metrics`: `mod_wsgi.server_metrics()` is allowed.
     pub server_metrics: bool,
 
@@ -160,6 +162,7 @@ impl DaemonOptions {
             env: Vec::new(),
             display_name: None,
             switch_interval: None,
+            interpreter_limit: None,
             server_metrics: false,
             maximum_requests: None,
             restart_interval: None,

@@ -162,6 +162,60 @@ pub fn seconds(word: &[u8]) -> Result<Option<Duration>, Refusal> {
         })
 }
 
+/// Seconds with a fraction, above 0.
+///
+/// # Errors
+/// For anything else.
+pub fn interval(word: &[u8]) -> Result<f64, Refusal> {
+    std::str::from_utf8(word)
+        .ok()
+        .and_then(|word| word.parse::<f64>().ok())
+        .filter(|number| number.is_finite() && *number > 0.0)
+        .ok_or_else(|| {
+            let word = String::from_utf8_lossy(word);
+            format!("must be a number of seconds greater than 0, not '{word}'")
+        })
+}
+
+/// The number at the beginning of a word; what follows it is ignored, as mod_wsgi does.
+///
+/// # Errors
+/// When there is none, or too large a one.
+pub fn number(word: &[u8]) -> Result<i64, Refusal> {
+    let text = word.trim_ascii_start();
+    let (negative, digits) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
+        Some((b'+', rest)) => (false, rest),
+        _ => (false, text),
+    };
+    let digits = &digits[..digits.iter().take_while(|byte| byte.is_ascii_digit()).count()];
+    let refuse = |must| format!("must be {must}, not '{}'", String::from_utf8_lossy(word));
+    if digits.is_empty() {
+        return Err(refuse("a number"));
+    }
+    let number = digits
+        .iter()
+        .try_fold(0i64, |number, digit| {
+            number.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
+        })
+        .ok_or_else(|| refuse("a smaller number"))?;
+    Ok(if negative { -number } else { number })
+}
+
+/// As [`number`], 0 or greater and no more than C keeps in an `int`.
+///
+/// # Errors
+/// When it is none.
+pub fn count(word: &[u8]) -> Result<u32, Refusal> {
+    match number(word)? {
+        number @ 0..=0x7fff_ffff => Ok(number as u32),
+        _ => Err(format!(
+            "must be 0 or greater and not above 2147483647, not '{}'",
+            String::from_utf8_lossy(word)
+        )),
+    }
+}
+
 /// How a HEAD request is shown to the application (`WSGIMapHEADToGET`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MapHead {
@@ -236,6 +290,21 @@ mod tests {
         for bad in ["", "-1", "x", "1s", "nan", "inf", "1e300"] {
             assert!(seconds(bad.as_bytes()).is_err(), "{bad}");
         }
+        assert_eq!(interval(b"0.01"), Ok(0.01));
+        for bad in ["", "0", "-1", "1s", "nan", "inf"] {
+            assert!(interval(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn numbers() {
+        assert_eq!(number(b" +3x"), Ok(3));
+        assert_eq!(number(b"-1.5"), Ok(-1));
+        assert_eq!(count(b"2147483647"), Ok(i32::MAX.unsigned_abs()));
+        for bad in ["", "x", "-", "99999999999999999999"] {
+            assert!(number(bad.as_bytes()).is_err(), "{bad}");
+        }
+        assert!(count(b"-1").is_err() && count(b"2147483648").is_err());
     }
 
     #[test]

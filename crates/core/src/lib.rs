@@ -10,6 +10,7 @@ pub mod daemon_options;
 pub mod directive;
 pub mod group;
 pub mod header;
+pub mod interpreter;
 pub mod limits;
 pub mod log_line;
 pub mod proxy;

@@ -10,6 +10,7 @@ use wsgi_core::abi::{
     ABI_VERSION, Bytes, ExchangeTable, Hook as RawHook, HookKind, HookResult, HookTable, Host as OpaqueHost, HostTable,
     ImportResult, Level, Outcome as RawOutcome, OutcomeKind, Request as RawRequest, Sent, Start, Variable, WRITE_END,
 };
+use wsgi_core::interpreter::Plan;
 
 use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
 use crate::adapter::{Answer, Head, Hook, Imported, Question, Reload, Request, Server, Source};
@@ -65,7 +66,19 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             stats: Stats::own(start.threads_per_process),
         };
         // SAFETY: as above.
-        let (path, bin, home) = unsafe { (slice(start.path), slice(start.bin), slice(start.home)) };
+        let (bin, environment, interpreters) = unsafe {
+            let environment = variables(start.environment, start.environment_len);
+            let interpreters = variables(start.interpreters, start.interpreters_len);
+            (slice(start.bin), environment, interpreters)
+        };
+        let plan = match Plan::from_list(interpreters) {
+            Ok(plan) => plan,
+            Err(reason) => {
+                let text = format!("WSGI0310: Python does not start: {reason}");
+                server.log.log(Level::Critical, text.as_bytes());
+                return None;
+            }
+        };
         let settings = Settings {
             apache: Apache {
                 description: text(start.apache_description),
@@ -74,13 +87,13 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
                 maximum_processes: start.maximum_processes,
                 threads_per_process: start.threads_per_process,
             },
-            path: path.to_vec(),
+            plan,
             maximum_processes: start.maximum_processes,
             threads_per_process: start.threads_per_process,
         };
         // SAFETY: the module calls this once, in child_init, when the process has this thread only.
         let (main, environment) = unsafe {
-            let changed = Changed::apply(bin, home);
+            let changed = Changed::apply(bin, &environment, &settings.plan.hidden);
             let main = Interpreter::start();
             (main, changed.restore())
         };

@@ -2,19 +2,22 @@
 //! prefix and which encoding it shall use.
 
 use std::env;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::ffi::OsStr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-/// Variables that have been changed, with the values they had.
-pub struct Changed(Vec<(&'static str, Option<OsString>)>);
+/// The name of a variable, and its value if it has one.
+pub type Value = (Vec<u8>, Option<Vec<u8>>);
+
+/// Variables that have been changed for the start only, with the values they had.
+pub struct Changed(Vec<Value>);
 
 impl Changed {
-    /// Sets the variables. `bin` leads `PATH`, by which Python finds its `pyvenv.cfg` or its prefix; `home` becomes
-    /// `PYTHONHOME`; both may be empty. In the C locale Python starts with that of UTF-8.
+    /// Sets the variables, those of the names `hidden` for the start only. `bin`, unless it is empty, leads `PATH`, by
+    /// which Python finds its `pyvenv.cfg` or its prefix. In the C locale Python starts with that of UTF-8.
     ///
     /// # Safety
     /// The process has no other thread.
-    pub unsafe fn apply(bin: &[u8], home: &[u8]) -> Changed {
+    pub unsafe fn apply(bin: &[u8], variables: &[(&[u8], &[u8])], hidden: &[Vec<u8>]) -> Changed {
         let mut changed = Changed(Vec::new());
         // SAFETY: the caller's promise.
         unsafe {
@@ -24,14 +27,19 @@ impl Changed {
                     path.push(":");
                     path.push(old);
                 }
-                changed.set("PATH", &path);
+                changed.set(OsStr::new("PATH"), &path);
             }
-            if !home.is_empty() {
-                changed.set("PYTHONHOME", OsStr::from_bytes(home));
+            for (name, value) in variables {
+                let (variable, value) = (OsStr::from_bytes(name), OsStr::from_bytes(value));
+                if hidden.iter().any(|hidden| hidden == name) {
+                    changed.set(variable, value);
+                } else {
+                    env::set_var(variable, value);
+                }
             }
             if is_c_locale() {
                 // PYTHONUTF8 would say it more plainly, but Py_InitializeEx does not read it.
-                changed.set("LC_ALL", OsStr::new("C.UTF-8"));
+                changed.set(OsStr::new("LC_ALL"), OsStr::new("C.UTF-8"));
             }
         }
         changed
@@ -41,24 +49,25 @@ impl Changed {
     ///
     /// # Safety
     /// The process has no other thread.
-    pub unsafe fn restore(self) -> Vec<(&'static str, Option<Vec<u8>>)> {
-        let restored = self.0.into_iter().map(|(name, value)| {
+    pub unsafe fn restore(self) -> Vec<Value> {
+        for (name, value) in &self.0 {
+            let name = OsStr::from_bytes(name);
             // SAFETY: the caller's promise.
             unsafe {
-                match &value {
-                    Some(value) => env::set_var(name, value),
+                match value {
+                    Some(value) => env::set_var(name, OsStr::from_bytes(value)),
                     None => env::remove_var(name),
                 }
             }
-            (name, value.map(|value| value.as_bytes().to_vec()))
-        });
-        restored.collect()
+        }
+        self.0
     }
 
     /// # Safety
     /// The process has no other thread.
-    unsafe fn set(&mut self, name: &'static str, value: &OsStr) {
-        self.0.push((name, env::var_os(name)));
+    unsafe fn set(&mut self, name: &OsStr, value: &OsStr) {
+        let old = env::var_os(name).map(OsStringExt::into_vec);
+        self.0.push((name.as_bytes().to_vec(), old));
         // SAFETY: the caller's promise.
         unsafe { env::set_var(name, value) }
     }

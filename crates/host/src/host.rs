@@ -11,6 +11,7 @@ use wsgi_core::abi::Level;
 use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
 use crate::adapter::{Answer, Hook, Imported, Record, Request, Server, ask, import, run, text_of_error};
 use crate::api::{self, Settings};
+use crate::environment::Value;
 use crate::gate::Gate;
 use crate::python::{
     Interpreter, Python, Visit, abandon, active_visits, close_doors, end_nudging, nudge, nudge_on, own_states,
@@ -38,12 +39,7 @@ struct Group {
 impl Host {
     /// Makes the started Python ready for requests. `environment` holds variables that `os.environ` has wrong values
     /// of. `None` when its main interpreter cannot be prepared; the reason is logged.
-    pub fn begin(
-        main: Interpreter,
-        environment: &[(&'static str, Option<Vec<u8>>)],
-        server: Server,
-        settings: Settings,
-    ) -> Option<Host> {
+    pub fn begin(main: Interpreter, environment: &[Value], server: Server, settings: Settings) -> Option<Host> {
         let server = Arc::new(server);
         let record = main.attach(|py| {
             api::install(py, Arc::clone(&server), &settings, "", 0)
@@ -88,9 +84,9 @@ impl Host {
                 self.main.interpreter.introduce_thread();
                 run(&group.interpreter, &group.record, request, exchange)
             }
-            Err((level, text)) => {
+            Err((status, (level, text))) => {
                 exchange.log(level, text.as_bytes());
-                Outcome::Refused(500)
+                Outcome::Refused(status)
             }
         }
     }
@@ -109,7 +105,7 @@ impl Host {
                 self.main.interpreter.introduce_thread();
                 ask(&group.interpreter, &group.record, hook, exchange)
             }
-            Err((level, text)) => {
+            Err((_, (level, text))) => {
                 exchange.log(level, text.as_bytes());
                 Answer::Failed
             }
@@ -120,7 +116,7 @@ impl Host {
     pub fn import(&self, application_group: &[u8], path: &[u8]) -> Imported {
         let (imported, records) = match self.group(application_group) {
             Ok(group) => import(&group.interpreter, &group.record, path),
-            Err(record) => (Imported::Failed, vec![record]),
+            Err((_, record)) => (Imported::Failed, vec![record]),
         };
         for (level, text) in records {
             self.server.log.log(level, text.as_bytes());
@@ -159,7 +155,12 @@ impl Host {
             Ok(host) => Box::new(host).stop(patience),
             Err(host) => {
                 close_doors();
-                host.abandon(patience);
+                if host.settings.plan.destroy {
+                    host.abandon(patience);
+                } else {
+                    abandon();
+                    std::mem::forget(host);
+                }
             }
         }
     }
@@ -170,6 +171,10 @@ impl Host {
         if Visit::is_under_way() || !close_doors() {
             std::mem::forget(self);
             return;
+        }
+        if !self.settings.plan.destroy {
+            abandon();
+            return std::mem::forget(self);
         }
         nudge_on();
         let deadline = Instant::now() + patience;
@@ -240,7 +245,8 @@ impl Host {
         let _ = wait.recv_timeout(patience.max(Duration::from_millis(100)));
     }
 
-    fn group(&self, name: &[u8]) -> Result<Arc<Group>, LogRecord> {
+    /// The group of that name, made if there is none; or the status of a request for it, and why.
+    fn group(&self, name: &[u8]) -> Result<Arc<Group>, (u16, LogRecord)> {
         let find = || self.groups().iter().find(|group| *group.name == *name).map(Arc::clone);
         if let Some(group) = find() {
             return Ok(group);
@@ -255,8 +261,18 @@ impl Host {
                 "WSGI0410: cannot make the Python interpreter of application group \"{name}\": {reason}; set \
                  WSGIApplicationGroup %{{GLOBAL}} to use the main one"
             );
-            (Level::Error, text)
+            (500, (Level::Error, text))
         };
+        let limit = usize::try_from(self.settings.plan.limit).unwrap_or(usize::MAX);
+        if limit != 0 && self.groups().len() >= limit {
+            let name = String::from_utf8_lossy(name);
+            let text = format!(
+                "WSGI0420: there is no interpreter for application group \"{name}\": this process has {limit}, as many as \
+                 WSGIInterpreterLimit or the group's interpreter-limit= permits; raise it, or let applications share \
+                 interpreters by WSGIApplicationGroup"
+            );
+            return Err((503, (Level::Error, text)));
+        }
         if self.groups().len() == 1 {
             keep_going_round(&self.main);
         }
@@ -264,11 +280,11 @@ impl Host {
         let (interpreter, record) = self
             .main
             .interpreter
-            .create(|py| {
+            .create(self.settings.own_gil(&text), |py| {
                 api::install(py, Arc::clone(&self.server), &self.settings, &text, self.main_thread)
                     .map_err(|error| text_of_error(error, py))
             })
-            .ok_or_else(|| failed("Python refused"))?;
+            .map_err(|reason| failed(&reason))?;
         let (record, _) = record.map_err(|reason| failed(&reason))?;
         let group = Arc::new(Group {
             name: name.into(),

@@ -46,6 +46,8 @@ pub struct Character {
     pub settings: Settings,
     /// What it is told of the server.
     pub facts: Vec<NameValue>,
+    /// What holds for its interpreters.
+    pub interpreters: Vec<NameValue>,
     /// What it loads before it is READY.
     pub preload: Vec<Preload>,
     /// The socket that it takes requests from.
@@ -145,6 +147,7 @@ impl Incoming {
                 plan: Plan::new(options, identity, &group.python, &self.begin.host, &group.environment)?,
                 settings,
                 facts: self.begin.facts.clone(),
+                interpreters: group.interpreters,
                 preload: group.preload,
                 queue: inode,
             },

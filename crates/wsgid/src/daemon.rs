@@ -77,6 +77,7 @@ impl Daemon {
             group: character.name().to_vec(),
             options: character.plan.options.written.clone(),
             facts: character.facts.clone(),
+            interpreters: character.interpreters.clone(),
             preload: new.preload,
         });
         let message = settings.encode().map_err(|error| error.to_string())?;

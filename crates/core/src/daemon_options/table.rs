@@ -92,7 +92,7 @@ macro_rules! put {
     }};
 }
 
-static OPTIONS: [Row; 49] = [
+static OPTIONS: [Row; 50] = [
     valued(
         [
             "processes",
@@ -216,6 +216,15 @@ static OPTIONS: [Row; 49] = [
             "How long a thread may keep the GIL when others want it",
         ],
         |o, v| put!(o.switch_interval = Some(v.interval()?)),
+    ),
+    valued(
+        [
+            "interpreter-limit",
+            "number",
+            "WSGIInterpreterLimit",
+            "How many interpreters a daemon may have, the main one included; 0: any number",
+        ],
+        |o, v| put!(o.interpreter_limit = Some(v.count()?)),
     ),
     valued(
         [

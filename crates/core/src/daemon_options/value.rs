@@ -23,23 +23,7 @@ impl Value<'_> {
 
     /// The number at the beginning.
     pub fn integer(&self) -> Result<i64, Refusal> {
-        let text = self.text.trim_ascii_start();
-        let (negative, digits) = match text.split_first() {
-            Some((b'-', rest)) => (true, rest),
-            Some((b'+', rest)) => (false, rest),
-            _ => (false, text),
-        };
-        let digits = &digits[..digits.iter().take_while(|byte| byte.is_ascii_digit()).count()];
-        if digits.is_empty() {
-            return Err(self.refuse("a number"));
-        }
-        let number = digits
-            .iter()
-            .try_fold(0i64, |number, digit| {
-                number.checked_mul(10)?.checked_add(i64::from(digit - b'0'))
-            })
-            .ok_or_else(|| self.refuse("a smaller number"))?;
-        Ok(if negative { -number } else { number })
+        directive::number(self.text).map_err(|refusal| format!("option '{}' {refusal}", self.option))
     }
 
     /// A number from `least` to `most`.
@@ -113,11 +97,7 @@ impl Value<'_> {
 
     /// Seconds with a fraction, above 0; read in full.
     pub fn interval(&self) -> Result<f64, Refusal> {
-        std::str::from_utf8(self.text)
-            .ok()
-            .and_then(|text| text.parse::<f64>().ok())
-            .filter(|number| number.is_finite() && *number > 0.0)
-            .ok_or_else(|| self.refuse("a number of seconds greater than 0"))
+        directive::interval(self.text).map_err(|refusal| format!("option '{}' {refusal}", self.option))
     }
 
     /// On or Off.

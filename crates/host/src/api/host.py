@@ -29,10 +29,42 @@ def prepare(stdout, stderr, path, mod_wsgi, apache, main_thread):
         added = [entry for entry in sys.path if entry not in before]
         given = [entry for entry in path if entry in before]
         sys.path[:] = added + given + [entry for entry in before if entry not in given]
-    _keep_signals(stderr.record)
     if main_thread:
         _set_main_thread(main_thread)
     return threading.get_ident()
+
+
+def restrict(names, switch_interval, stderr):
+    """Take from applications the use of what `names` lists, and set the switch interval if it is given."""
+    if "stdin" in names:
+        sys.stdin = _Restricted("stdin")
+    if "stdout" in names:
+        sys.stdout = _Restricted("stdout")
+    if "signal" in names:
+        _keep_signals(stderr.record)
+    if switch_interval > 0:
+        sys.setswitchinterval(switch_interval)
+
+
+class _Restricted:
+    """A stream that applications must not use."""
+
+    def __init__(self, name):
+        object.__setattr__(self, "_name", name)
+
+    def __getattribute__(self, name):
+        stream = object.__getattribute__(self, "_name")
+        directive = "WSGIRestrictStdin" if stream == "stdin" else "WSGIRestrictStdout"
+        raise OSError(f"sys.{stream} may not be used: {directive} is On")
+
+    def __setattr__(self, name, value):
+        getattr(self, name)
+
+    def __iter__(self):
+        return iter(self.readline, "")
+
+    def __next__(self):
+        return self.readline()
 
 
 def _keep_signals(record):

@@ -3,7 +3,11 @@
 use std::ffi::CStr;
 use std::sync::Arc;
 
+use wsgi_core::abi::Level;
+use wsgi_core::interpreter::Plan;
+
 use crate::adapter::{Record, Server, Stream, version};
+use crate::environment::Value;
 use crate::python::{Fork, Object, Python, Result, Type};
 
 /// The `mod_wsgi` module.
@@ -36,12 +40,19 @@ pub struct Apache {
 pub struct Settings {
     /// Of httpd.
     pub apache: Apache,
-    /// Directories for the front of `sys.path`, separated by `:`.
-    pub path: Vec<u8>,
+    /// What holds for interpreters.
+    pub plan: Plan,
     /// `maximum_processes`
     pub maximum_processes: u32,
     /// `threads_per_process`
     pub threads_per_process: u32,
+}
+
+impl Settings {
+    /// Whether the interpreter of an application group gets a GIL of its own.
+    pub fn own_gil(&self, application_group: &str) -> bool {
+        !application_group.is_empty() && self.plan.options(application_group.as_bytes()).own_gil == Some(true)
+    }
 }
 
 /// Prepares the interpreter that the thread is attached to: its `sys`, the two modules, its record. `main_thread` is the
@@ -99,30 +110,60 @@ pub fn install<'py>(
         &py.int(settings.apache.threads_per_process.into())?,
     )?;
 
-    let entries = settings.path.split(|b| *b == b':').filter(|entry| !entry.is_empty());
+    let options = settings.plan.options(application_group.as_bytes());
+    let own_gil = settings.own_gil(application_group);
+    let interval = match (application_group, own_gil) {
+        ("", _) => settings.plan.common().switch_interval,
+        (_, true) => options.switch_interval,
+        // It has the main interpreter's.
+        (_, false) => None,
+    };
+    if !own_gil
+        && settings
+            .plan
+            .particular(application_group.as_bytes())
+            .switch_interval
+            .is_some()
+    {
+        let text = format!(
+            "WSGI0421: WSGISwitchInterval for application group \"{application_group}\" alone is ignored: its interpreter \
+             shares the GIL with others; set it for the process group"
+        );
+        py.detach(|| record.server.log.log(Level::Warning, text.as_bytes()));
+    }
+    let restricted = [
+        ("stdin", options.restrict_stdin.unwrap_or(false)),
+        ("stdout", options.restrict_stdout.unwrap_or(false)),
+        ("signal", options.restrict_signal.unwrap_or(true)),
+    ];
+    let restricted = restricted.iter().filter(|(_, restricted)| *restricted);
+    let restricted = py.list(
+        &restricted
+            .map(|(name, _)| py.text(name))
+            .collect::<Result<'py, Vec<_>>>()?,
+    )?;
+    let entries = options.path.split(|b| *b == b':').filter(|entry| !entry.is_empty());
     let entries = py.list(&entries.map(|entry| py.path(entry)).collect::<Result<'py, Vec<_>>>()?)?;
     let stdout = record.process_log(py, Stream::Stdout)?;
     let stderr = record.process_log(py, Stream::Stderr)?;
     let prepare = functions.attribute(&py.text("prepare")?)?;
     let main_thread = prepare.call(&[&stdout, &stderr, &entries, &mod_wsgi, &apache, &py.int(main_thread)?])?;
+    let restrict = functions.attribute(&py.text("restrict")?)?;
+    restrict.call(&[&restricted, &py.float(interval.unwrap_or(0.0))?, &stderr])?;
     let fork = Type::new(py)?.instance(py, Fork::watch())?;
     functions.attribute(&py.text("watch_forks")?)?.call(&[&fork])?;
     Ok((record, main_thread.as_int().unwrap_or(0)))
 }
 
 /// Corrects `os.environ`, which Python filled while it started.
-pub fn correct_environment<'py>(
-    py: Python<'py>,
-    record: &Record,
-    variables: &[(&'static str, Option<Vec<u8>>)],
-) -> Result<'py, ()> {
+pub fn correct_environment<'py>(py: Python<'py>, record: &Record, variables: &[Value]) -> Result<'py, ()> {
     for (name, value) in variables {
         let value = value.as_ref().map_or(Ok(py.none()), |value| py.path(value))?;
         record
             .functions
             .correct_environment
             .get(py)
-            .call(&[&py.text(name)?, &value])?;
+            .call(&[&py.path(name)?, &value])?;
     }
     Ok(())
 }

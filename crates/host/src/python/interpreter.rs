@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pyo3_ffi as ffi;
 
-use super::{Python, attached, thread};
+use super::{Python, attached, isolated, thread};
 
 /// The number of the next interpreter. Addresses can come again, numbers do not.
 static NUMBERS: AtomicUsize = AtomicUsize::new(0);
@@ -58,24 +58,38 @@ impl Interpreter {
         main
     }
 
-    /// Makes a sub-interpreter, which shares the GIL with `self`, the main one, and prepares it by `prepare`, attached
-    /// with its keeper. `None` when CPython cannot.
-    pub fn create<R>(&self, prepare: impl for<'py> FnOnce(Python<'py>) -> R) -> Option<(Interpreter, R)> {
+    /// Makes a sub-interpreter, which has a GIL of its own or shares it with `self`, the main one, and prepares it by
+    /// `prepare`, attached with its keeper.
+    ///
+    /// # Errors
+    /// Why CPython cannot.
+    pub fn create<R>(
+        &self,
+        own_gil: bool,
+        prepare: impl for<'py> FnOnce(Python<'py>) -> R,
+    ) -> Result<(Interpreter, R), String> {
         let own = thread::state(self);
-        // SAFETY: this thread's own state; Py_NewInterpreter makes its new state current, or leaves the old one so.
+        // SAFETY: this thread's own state; either way the new state becomes current, or the old one stays so.
         let new = unsafe {
             ffi::PyEval_RestoreThread(own);
-            if ffi::Py_NewInterpreter().is_null() {
+            let made = if own_gil {
+                isolated::create()
+            } else if ffi::Py_NewInterpreter().is_null() {
+                Err("Python refused".to_owned())
+            } else {
+                Ok(())
+            };
+            if let Err(reason) = made {
                 ffi::PyErr_Clear();
                 ffi::PyEval_SaveThread();
-                return None;
+                return Err(reason);
             }
             Interpreter::current()
         };
         new.adopt();
         let result = new.attach(prepare);
         thread::forget(&new);
-        Some((new, result))
+        Ok((new, result))
     }
 
     /// Makes the keeper the calling thread's state, for preparing or ending the interpreter.

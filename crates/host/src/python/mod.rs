@@ -15,6 +15,7 @@ mod extension;
 mod fork;
 mod interpreter;
 mod interrupt;
+mod isolated;
 mod nudge;
 mod object;
 mod thread;

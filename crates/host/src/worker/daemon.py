@@ -2,11 +2,10 @@
 
 import _signal
 import faulthandler
-import sys
 import time
 
 
-def prepare(wakeup, ends, others, switch_interval):
+def prepare(wakeup, ends, others):
     """Prepare signals, and return how far local time is ahead of UTC.
 
     Those of the numbers `ends` and `others` write to the descriptor `wakeup`; the former end the loading of scripts.
@@ -17,8 +16,6 @@ def prepare(wakeup, ends, others, switch_interval):
     for number in others:
         _signal.signal(number, _nothing)
     faulthandler.enable(2)
-    if switch_interval > 0:
-        sys.setswitchinterval(switch_interval)
     return time.localtime().tm_gmtoff
 
 

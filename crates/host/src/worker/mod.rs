@@ -48,6 +48,7 @@ use self::thread::Daemon;
 use self::watch::{Parts, Watch};
 use crate::adapter::exchange::ServerLog;
 use crate::adapter::{Imported, Server};
+use crate::environment::Value;
 use crate::fence::report_panics_to;
 use crate::gate::Gate;
 use crate::host::Host;
@@ -92,10 +93,12 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         loading: Gate::default(),
         stats,
     };
-    let Some(host) = Host::begin(python, &[], server, settings.api).map(Arc::new) else {
+    let hidden = settings.api.plan.hidden.iter();
+    let hidden: Vec<Value> = hidden.map(|name| (name.clone(), None)).collect();
+    let Some(host) = Host::begin(python, &hidden, server, settings.api).map(Arc::new) else {
         return UNUSABLE;
     };
-    let preparation = match Preparation::make(&host, &bell, settings.options.switch_interval) {
+    let preparation = match Preparation::make(&host, &bell) {
         Ok(preparation) => preparation,
         Err(reason) => return unusable(&log, &reason),
     };

@@ -2,6 +2,7 @@
 
 use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::DaemonOptions;
+use wsgi_core::interpreter::Plan;
 use wsgi_core::wire::control::{Preload, daemon as control};
 
 use crate::api::{self, Apache};
@@ -36,8 +37,7 @@ impl Settings {
         };
         let version = fact("apache.version");
         let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
-        let home = options.home.as_ref().map(|home| home.as_os_str().as_encoded_bytes());
-        let path = [home.unwrap_or_default(), b":", &options.python_path].concat();
+        let plan = Plan::from_list(sent.interpreters.iter().map(|(name, value)| (&name[..], &value[..])))?;
         Ok(Settings {
             group,
             log_level: fact("log_level").parse().map_or(Level::Notice, Level::from_raw),
@@ -50,7 +50,7 @@ impl Settings {
                     maximum_processes: fact("apache.maximum_processes").parse().unwrap_or(1),
                     threads_per_process: fact("apache.threads_per_process").parse().unwrap_or(1),
                 },
-                path,
+                plan,
                 maximum_processes: options.processes(),
                 threads_per_process: options.threads,
             },

@@ -32,7 +32,7 @@ impl Preparation {
     ///
     /// # Errors
     /// With the reason.
-    pub fn make(host: &Host, bell: &OwnedFd, switch_interval: Option<f64>) -> Result<Preparation, String> {
+    pub fn make(host: &Host, bell: &OwnedFd) -> Result<Preparation, String> {
         let made = host.attach(&[], |py| {
             let make = || {
                 let module = py.execute(SOURCE, c"_mod_wsgi_daemon")?;
@@ -40,7 +40,6 @@ impl Preparation {
                     &py.int(bell.as_raw_fd().into())?,
                     &numbers(py, &ENDS)?,
                     &numbers(py, &OTHERS)?,
-                    &py.float(switch_interval.unwrap_or(0.0))?,
                 ])?;
                 Ok(Preparation {
                     module: module.keep(),

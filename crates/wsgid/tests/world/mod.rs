@@ -97,6 +97,7 @@ impl World {
             python: self.path("fake-daemon").to_str().unwrap().into(),
             options: words,
             environment: vec![(b"PYTHONOPTIMIZE".to_vec(), b"1".to_vec())],
+            interpreters: Vec::new(),
             preload: Vec::new(),
         }
     }

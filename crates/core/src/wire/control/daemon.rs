@@ -52,6 +52,8 @@ pub struct Settings {
     pub options: Vec<NameValue>,
     /// What the server says of itself.
     pub facts: Vec<NameValue>,
+    /// What holds for its interpreters ([`crate::interpreter::Plan::to_list`]).
+    pub interpreters: Vec<NameValue>,
     /// Scripts to load before it is READY.
     pub preload: Vec<Preload>,
 }
@@ -74,6 +76,7 @@ impl ToDaemon {
                 put_short_text(&mut out, &settings.group, usize::MAX, "name of the process group is")?;
                 put_list(&mut out, &settings.options)?;
                 put_list(&mut out, &settings.facts)?;
+                put_list(&mut out, &settings.interpreters)?;
                 Preload::put_all(&mut out, &settings.preload)?;
             }
             ToDaemon::Drain(limit) => {
@@ -98,6 +101,7 @@ impl ToDaemon {
                 group: fields.short_text(usize::MAX)?.to_vec(),
                 options: take_list(&mut fields)?,
                 facts: take_list(&mut fields)?,
+                interpreters: take_list(&mut fields)?,
                 preload: Preload::take_all(&mut fields)?,
             }),
             DRAIN => match fields.u64()? {
@@ -201,7 +205,8 @@ mod tests {
             process: 12,
             group: b"shop".to_vec(),
             options: vec![pair.clone()],
-            facts: vec![pair.clone(), pair],
+            facts: vec![pair.clone(), pair.clone()],
+            interpreters: vec![pair],
             preload: vec![Preload {
                 script: b"/srv/app.wsgi".to_vec(),
                 application_group: b"app".to_vec(),

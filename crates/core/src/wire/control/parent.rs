@@ -55,6 +55,8 @@ pub struct Group {
     pub options: Vec<NameValue>,
     /// Variables of the environment that the server's own directives ask for (`PYTHONHOME`, `PYTHONOPTIMIZE` …).
     pub environment: Vec<NameValue>,
+    /// What holds for the interpreters of its daemons ([`crate::interpreter::Plan::to_list`]); passed on as it is.
+    pub interpreters: Vec<NameValue>,
     /// Scripts to load before it is READY; passed on as they are.
     pub preload: Vec<Preload>,
 }
@@ -92,6 +94,7 @@ impl ToSupervisor {
                 put_short_text(&mut out, &group.python, MAX_PATH, "path of the Python is")?;
                 put_list(&mut out, &group.options)?;
                 put_list(&mut out, &group.environment)?;
+                put_list(&mut out, &group.interpreters)?;
                 Preload::put_all(&mut out, &group.preload)?;
             }
             ToSupervisor::End => out.push(END),
@@ -138,6 +141,7 @@ impl ToSupervisor {
                 python: fields.short_text(MAX_PATH)?.to_vec(),
                 options: take_list(&mut fields)?,
                 environment: take_list(&mut fields)?,
+                interpreters: take_list(&mut fields)?,
                 preload: Preload::take_all(&mut fields)?,
             }),
             END => ToSupervisor::End,
@@ -226,6 +230,7 @@ mod tests {
                 python: b"/usr/bin/python3".to_vec(),
                 options: list(&[("threads", "2"), ("user", "shop")]),
                 environment: list(&[("PYTHONOPTIMIZE", "1")]),
+                interpreters: list(&[("limit", "1")]),
                 preload: vec![Preload {
                     script: b"/srv/app.wsgi".to_vec(),
                     application_group: Vec::new(),
