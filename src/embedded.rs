@@ -1,5 +1,6 @@
 //! Embedded mode: applications run inside the httpd child that has the request.
 
+use std::ffi::c_int;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -153,6 +154,7 @@ pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer 
             request_start: request.time(),
             https: environ.https,
             header_only: request.header_only(),
+            log_level: log::request_level::<Wsgi>(request) as c_int,
         },
         &mut exchange,
     );

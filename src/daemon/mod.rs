@@ -27,7 +27,7 @@ use relay::{End, Relay, now};
 use upload::{CollectError, Upload};
 
 /// How often a request is queued again that a draining daemon handed back.
-const RETRIES: usize = 3;
+const RETRIES: u8 = 3;
 
 /// Runs a request in a daemon of `group` and says how it ended.
 pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, group: &Group) -> Answer {
@@ -55,8 +55,8 @@ pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, gro
         }
     };
     let deadline = group.queue_timeout.map(|timeout| now() + timeout);
-    for _ in 0..=RETRIES {
-        match Relay::exchange(request, target, &mut upload, group, deadline) {
+    for retries in 0..=RETRIES {
+        match Relay::exchange(request, target, &mut upload, group, deadline, retries) {
             End::Answered => return Answer::Done,
             End::Redirected(path) => {
                 request.redirect(&path);

@@ -89,13 +89,14 @@ pub struct Relay<'r, 'e> {
 }
 
 impl<'r, 'e> Relay<'r, 'e> {
-    /// Queues the request and passes on what comes back.
+    /// Queues the request, which `retries` daemons have handed back before, and passes on what comes back.
     pub fn exchange(
         request: Request<'r>,
         target: &'r Target<'r>,
         upload: &'e mut Upload<'r>,
         group: &'e Group,
         deadline: Option<Time>,
+        retries: u8,
     ) -> End {
         let (near, far) = match group.pairs.take() {
             Ok(pair) => pair,
@@ -125,6 +126,8 @@ impl<'r, 'e> Relay<'r, 'e> {
             https: environ.https,
             header_only: request.header_only(),
             ignore_activity: target.ignore_activity,
+            log_level: log::request_level::<Wsgi>(request) as u8,
+            retries,
         };
         let mut out = Vec::with_capacity(4096);
         let encoded = match wire::encode(&new, &head, environ.variables.iter(), &mut out) {
@@ -344,7 +347,7 @@ impl<'r, 'e> Relay<'r, 'e> {
                         self.upload.invite();
                     }
                 }
-                Ok(Event::Log(level, text)) => log::request::<Wsgi>(self.request, level, text),
+                Ok(Event::Log(level, site, text)) => log::request_from::<Wsgi>(self.request, level, site, text),
                 Ok(Event::End(ending)) => break Some(ending),
                 Err(Error::Incomplete) => break None,
                 Err(Error::Invalid(reason)) => return Err(Stop::Invalid(reason)),

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 use std::slice;
 
 use rustix::fs::SeekFrom;
-use wsgi_core::abi::{Bytes, ExchangeTable, Level, Sent, Variable, WRITE_END};
+use wsgi_core::abi::{Bytes, ExchangeTable, Level, Sent, Site, Variable, WRITE_END};
 
 use crate::httpd::body::{Body, BodyError};
 use crate::httpd::fence::fence;
@@ -189,11 +189,17 @@ unsafe extern "C" fn file(context: *mut c_void, fd: c_int, offset: i64, len: u64
 
 /// # Safety
 /// See `ExchangeTable::log`.
-unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, text: Bytes) {
+unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes) {
     // SAFETY: the host's promise.
     unsafe {
         guarded(context, (), |exchange| {
-            log::request::<Wsgi>(exchange.request, Level::from_raw(level), bytes(text));
+            let file = bytes(file);
+            log::request_from::<Wsgi>(
+                exchange.request,
+                Level::from_raw(level),
+                Site { file, line },
+                bytes(text),
+            );
         });
     }
 }

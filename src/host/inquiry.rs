@@ -2,7 +2,7 @@
 
 use std::ffi::{c_int, c_void};
 
-use wsgi_core::abi::{Bytes, HookTable, Level};
+use wsgi_core::abi::{Bytes, HookTable, Level, Site};
 
 use super::exchange::bytes;
 use crate::httpd::fence::fence;
@@ -49,11 +49,15 @@ unsafe fn guarded<T>(context: *mut c_void, fallback: T, body: impl FnOnce(&mut I
 
 /// # Safety
 /// See `HookTable::log`.
-unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, text: Bytes) {
+unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes) {
     // SAFETY: the host's promise.
     unsafe {
         guarded(context, (), |inquiry| {
-            log::request::<Wsgi>(inquiry.request, Level::from_raw(level), bytes(text));
+            let site = Site {
+                file: bytes(file),
+                line,
+            };
+            log::request_from::<Wsgi>(inquiry.request, Level::from_raw(level), site, bytes(text));
         });
     }
 }

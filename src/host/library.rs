@@ -7,11 +7,12 @@ use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use wsgi_core::abi::{
-    self, ABI_VERSION, Bytes, HOST_SYMBOL, HookResult, HostEntry, HostTable, ImportResult, Level, Outcome, Variable,
+    self, ABI_VERSION, Bytes, HOST_SYMBOL, HookResult, HostEntry, HostTable, ImportResult, Level, Outcome, Site,
+    Variable,
 };
 use wsgi_core::directive::NameValue;
 
-use super::exchange::{Exchange, TABLE};
+use super::exchange::{Exchange, TABLE, bytes};
 use super::inquiry::{HOOKS, Inquiry};
 use crate::httpd::fence::fence;
 use crate::httpd::log;
@@ -96,6 +97,7 @@ impl Host {
             build_date: Bytes::of(process::build_date()),
             log: log_record,
             log_context: server.into_context(),
+            log_level: log::level::<Wsgi>(server) as c_int,
         };
         // SAFETY: everything borrowed lives during the call; the server outlives the child's Python.
         let host = unsafe { (table.start)(&raw const raw) };
@@ -177,19 +179,15 @@ fn open(path: &Path, flags: c_int) -> Result<*mut c_void, String> {
 
 /// # Safety
 /// See `wsgi_core::abi::Start::log`; `context` is the server that `start` passed.
-unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, text: Bytes) {
+unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes) {
     fence(
         (),
         |_| (),
         || {
             // SAFETY: the host's promise.
             unsafe {
-                let text = if text.len == 0 {
-                    &[]
-                } else {
-                    std::slice::from_raw_parts(text.data, text.len)
-                };
-                log::server::<Wsgi>(Server::from_context(context), Level::from_raw(level), text);
+                let (server, file) = (Server::from_context(context), bytes(file));
+                log::server_from::<Wsgi>(server, Level::from_raw(level), Site { file, line }, bytes(text));
             }
         },
     );

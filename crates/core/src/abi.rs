@@ -89,6 +89,20 @@ impl Level {
     }
 }
 
+/// Where in a program a record was made, for `%F` of httpd's `ErrorLogFormat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Site<'a> {
+    /// The source file; empty where nobody says.
+    pub file: &'a [u8],
+    /// The line in it.
+    pub line: u32,
+}
+
+impl Site<'_> {
+    /// Nobody says.
+    pub const NONE: Site<'static> = Site { file: b"", line: 0 };
+}
+
 /// What the host needs to start Python in this process. Text is UTF-8 or the file system's bytes.
 #[repr(C)]
 pub struct Start {
@@ -122,11 +136,14 @@ pub struct Start {
     pub mpm_name: Bytes,
     /// `apache.build_date`.
     pub build_date: Bytes,
-    /// Writes one record to the error log of the main server. May be called from any thread, at any time until
-    /// [`HostTable::stop`] has returned.
-    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, text: Bytes),
+    /// Writes records to the error log of the main server, one for each line of `text`; those of one call stay together.
+    /// `file` and `line` are a [`Site`]. May be called from any thread, at any time until [`HostTable::stop`] has
+    /// returned.
+    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes),
     /// First argument of `log`.
     pub log_context: *mut c_void,
+    /// The least important level that this log shows; a number of [`Level`].
+    pub log_level: c_int,
 }
 
 /// A running Python in this process, as [`HostTable::start`] made it; opaque to the module.
@@ -159,6 +176,8 @@ pub struct Request {
     /// The client asked by HEAD (whatever `REQUEST_METHOD` says): the reply's body is not sent, so a body that is
     /// shorter than its `Content-Length` is no fault.
     pub header_only: bool,
+    /// The least important level that the log of this request shows; a number of [`Level`].
+    pub log_level: c_int,
 }
 
 /// The result of [`HostTable::run`].
@@ -284,8 +303,8 @@ impl HookResult {
 /// and one thread at a time calls them.
 #[repr(C)]
 pub struct HookTable {
-    /// Writes one record, without line ends, to the log of the request.
-    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, text: Bytes),
+    /// As [`ExchangeTable::log`].
+    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes),
     /// Whether mod_ssl has encrypted the connection.
     pub is_tls: unsafe extern "C" fn(context: *mut c_void) -> bool,
     /// The variable of mod_ssl's of that name; NULL with length 0 if there is none. It stays valid until
@@ -402,6 +421,7 @@ pub struct ExchangeTable {
     /// Sends `len` bytes of the regular file `fd` from `offset` and completes the reply. The descriptor's own position
     /// does not change, and the descriptor is not needed after the call. Returns a number of [`Sent`].
     pub file: unsafe extern "C" fn(context: *mut c_void, fd: c_int, offset: i64, len: u64) -> c_int,
-    /// Writes one record, without line ends, to the log of this request. Never waits for the client.
-    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, text: Bytes),
+    /// Writes records to the log of this request, one for each line of `text`; those of one call stay together. `file`
+    /// and `line` are a [`Site`]. Never waits for the client.
+    pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes),
 }

@@ -16,8 +16,8 @@ pub struct Place<'a> {
     pub group: &'a str,
 }
 
-/// The line for a record, with its line end. `since_epoch` is the time, `offset` the seconds that local time is ahead of
-/// UTC. What could be taken for another line, or for an order to a terminal, is escaped as httpd does it.
+/// The lines for a record, with their ends: one for each line of `text`. `since_epoch` is the time, `offset` the seconds
+/// that local time is ahead of UTC. What could be taken for an order to a terminal is escaped as httpd does it.
 pub fn format(since_epoch: Duration, offset: i64, level: Level, place: &Place<'_>, text: &[u8]) -> Vec<u8> {
     const DAYS: [&str; 7] = ["Thu", "Fri", "Sat", "Sun", "Mon", "Tue", "Wed"];
     const MONTHS: [&str; 12] = [
@@ -26,10 +26,10 @@ pub fn format(since_epoch: Duration, offset: i64, level: Level, place: &Place<'_
     let seconds = i64::try_from(since_epoch.as_secs()).unwrap_or(0) + offset;
     let (days, second) = (seconds.div_euclid(86_400), seconds.rem_euclid(86_400));
     let (year, month, day) = date(days);
-    let mut line = Vec::with_capacity(text.len() + 100);
+    let mut head = Vec::with_capacity(100);
     // Writing to a Vec does not fail.
     let _ = write!(
-        line,
+        head,
         "[{} {} {day:02} {:02}:{:02}:{:02}.{:06} {year}] [wsgi:{}] [pid {}:tid {}] ",
         DAYS[usize::try_from(days.rem_euclid(7)).unwrap_or(0)],
         MONTHS[month],
@@ -42,22 +42,27 @@ pub fn format(since_epoch: Duration, offset: i64, level: Level, place: &Place<'_
         place.tid,
     );
     if !place.group.is_empty() {
-        let _ = write!(line, "[group {}] ", place.group);
+        let _ = write!(head, "[group {}] ", place.group);
     }
+    let mut lines = Vec::with_capacity(head.len() + text.len() + 1);
+    lines.extend(&head);
     for &byte in text {
         match byte {
-            b'\t' => line.extend(b"\\t"),
-            b'\n' => line.extend(b"\\n"),
-            b'\r' => line.extend(b"\\r"),
-            b'\\' => line.extend(b"\\\\"),
-            0..0x20 | 0x7f => {
-                let _ = write!(line, "\\x{byte:02x}");
+            b'\t' => lines.extend(b"\\t"),
+            b'\n' => {
+                lines.push(b'\n');
+                lines.extend(&head);
             }
-            _ => line.push(byte),
+            b'\r' => lines.extend(b"\\r"),
+            b'\\' => lines.extend(b"\\\\"),
+            0..0x20 | 0x7f => {
+                let _ = write!(lines, "\\x{byte:02x}");
+            }
+            _ => lines.push(byte),
         }
     }
-    line.push(b'\n');
-    line
+    lines.push(b'\n');
+    lines
 }
 
 /// Year, month from 0 and day from 1 of a number of days since 1 January 1970, in the Gregorian calendar.
@@ -140,10 +145,11 @@ mod tests {
     }
 
     #[test]
-    fn text_is_one_line() {
+    fn each_line_is_a_record() {
+        let head = "[Thu Jan 01 00:00:00.000000 1970] [wsgi:warn] [pid 7:tid 8] [group shop]";
         assert_eq!(
             line(0, 0, b"a\nb\\\x1b[0m\t\xc3\xa9"),
-            "[Thu Jan 01 00:00:00.000000 1970] [wsgi:warn] [pid 7:tid 8] [group shop] a\\nb\\\\\\x1b[0m\\t\u{e9}\n"
+            format!("{head} a\n{head} b\\\\\\x1b[0m\\t\u{e9}\n")
         );
     }
 }

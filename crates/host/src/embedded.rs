@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use wsgi_core::abi::{
     ABI_VERSION, Bytes, ExchangeTable, Hook as RawHook, HookKind, HookResult, HookTable, Host as OpaqueHost, HostTable,
-    ImportResult, Level, Outcome as RawOutcome, OutcomeKind, Request as RawRequest, Sent, Start, Variable, WRITE_END,
+    ImportResult, Level, Outcome as RawOutcome, OutcomeKind, Request as RawRequest, Sent, Site, Start, Variable,
+    WRITE_END,
 };
 use wsgi_core::interpreter::Plan;
 
@@ -51,6 +52,7 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
         let log: Arc<dyn ServerLog> = Arc::new(TableLog {
             log: start.log,
             context: start.log_context,
+            level: Level::from_raw(start.log_level),
         });
         let panics = Arc::clone(&log);
         report_panics_to(move |text| panics.log(Level::Critical, text.as_bytes()));
@@ -125,6 +127,8 @@ unsafe extern "C" fn run(
                 daemon_start: 0,
                 https: raw.https,
                 header_only: raw.header_only,
+                log_level: Level::from_raw(raw.log_level),
+                retries: 0,
             };
             (request, slice(raw.application_group))
         };
@@ -223,7 +227,9 @@ unsafe extern "C" fn stop(host: *mut OpaqueHost, patience: u32) {
         if !host.is_null() {
             // SAFETY: `host` came from `start` and is not used after this call.
             let host = unsafe { Box::from_raw(host.cast::<Host>()) };
-            host.stop(Duration::from_millis(patience.into()));
+            let patience = Duration::from_millis(patience.into());
+            host.tell_end(patience);
+            host.stop(patience);
             LOG_OPEN.store(false, Ordering::SeqCst);
         }
     });
@@ -257,8 +263,9 @@ static LOG_OPEN: AtomicBool = AtomicBool::new(true);
 
 /// The log that came with [`Start`].
 struct TableLog {
-    log: unsafe extern "C" fn(context: *mut c_void, level: c_int, text: Bytes),
+    log: unsafe extern "C" fn(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes),
     context: *mut c_void,
+    level: Level,
 }
 
 // SAFETY: the module's promise: `log` may be called from any thread.
@@ -267,11 +274,16 @@ unsafe impl Send for TableLog {}
 unsafe impl Sync for TableLog {}
 
 impl ServerLog for TableLog {
-    fn log(&self, level: Level, text: &[u8]) {
+    fn log_from(&self, level: Level, site: Site<'_>, text: &[u8]) {
         if LOG_OPEN.load(Ordering::SeqCst) {
-            // SAFETY: `stop` has not returned yet; the text is valid for the call.
-            unsafe { (self.log)(self.context, level as c_int, Bytes::of(text)) }
+            let (file, text) = (Bytes::of(site.file), Bytes::of(text));
+            // SAFETY: `stop` has not returned yet; name and text are valid for the call.
+            unsafe { (self.log)(self.context, level as c_int, file, site.line, text) }
         }
+    }
+
+    fn level(&self) -> Level {
+        self.level
     }
 }
 
@@ -340,9 +352,10 @@ impl Exchange for TableExchange {
         Sent::from_raw(unsafe { (self.table().file)(self.context, descriptor, offset, len) })
     }
 
-    fn log(&mut self, level: Level, text: &[u8]) {
-        // SAFETY: see the invariant; the text is valid for the call.
-        unsafe { (self.table().log)(self.context, level as c_int, Bytes::of(text)) }
+    fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
+        let (file, text) = (Bytes::of(site.file), Bytes::of(text));
+        // SAFETY: see the invariant; name and text are valid for the call.
+        unsafe { (self.table().log)(self.context, level as c_int, file, site.line, text) }
     }
 }
 
@@ -380,9 +393,10 @@ impl Exchange for HookExchange {
         Sent::Failed
     }
 
-    fn log(&mut self, level: Level, text: &[u8]) {
-        // SAFETY: see the invariant; the text is valid for the call.
-        unsafe { (self.table().log)(self.context, level as c_int, Bytes::of(text)) }
+    fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
+        let (file, text) = (Bytes::of(site.file), Bytes::of(text));
+        // SAFETY: see the invariant; name and text are valid for the call.
+        unsafe { (self.table().log)(self.context, level as c_int, file, site.line, text) }
     }
 
     fn is_tls(&mut self) -> bool {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use wsgi_core::abi::Level;
+use wsgi_core::abi::{Level, Site};
 
 use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
 use crate::adapter::{Answer, Hook, Imported, Record, Request, Server, ask, import, run, text_of_error};
@@ -25,8 +25,18 @@ pub struct Host {
     main: Arc<Group>,
     groups: Mutex<Vec<Arc<Group>>>,
     creating: Gate,
+    telling: Arc<Gate>,
     /// Python's number of the thread that started it.
     main_thread: i64,
+}
+
+/// What the applications of the process are told.
+#[derive(Clone, Copy, Debug)]
+pub enum News {
+    /// The process is about to end, for this reason; in embedded mode it has none.
+    Stopping(&'static str),
+    /// A signal of this name and number came; what it means is up to them.
+    Signal(&'static str, i32),
 }
 
 /// An application group: an interpreter and what the adapter keeps for it.
@@ -63,6 +73,7 @@ impl Host {
                     server,
                     settings,
                     creating: Gate::default(),
+                    telling: Arc::default(),
                     main_thread,
                 })
             }
@@ -85,7 +96,7 @@ impl Host {
                 run(&group.interpreter, &group.record, request, exchange)
             }
             Err((status, (level, text))) => {
-                exchange.log(level, text.as_bytes());
+                exchange.log(level, Site::NONE, text.as_bytes());
                 Outcome::Refused(status)
             }
         }
@@ -96,6 +107,7 @@ impl Host {
         let Some(_visit) = Visit::begin() else {
             exchange.log(
                 Level::Info,
+                Site::NONE,
                 b"WSGI0433: the process is about to end, so that no script can be asked",
             );
             return Answer::Failed;
@@ -106,7 +118,7 @@ impl Host {
                 ask(&group.interpreter, &group.record, hook, exchange)
             }
             Err((_, (level, text))) => {
-                exchange.log(level, text.as_bytes());
+                exchange.log(level, Site::NONE, text.as_bytes());
                 Answer::Failed
             }
         }
@@ -147,6 +159,41 @@ impl Host {
         let group = self.group(application_group).ok()?;
         self.main.interpreter.introduce_thread();
         Some(group.interpreter.attach(work))
+    }
+
+    /// Calls the callbacks of each interpreter in a thread of the host's, since they may take their time; one after the
+    /// other, also of several pieces of news. What is returned ends, empty, when all have been called.
+    pub fn tell(&self, news: News) -> mpsc::Receiver<()> {
+        let (done, told) = mpsc::channel();
+        let (groups, gate) = (self.groups().clone(), Arc::clone(&self.telling));
+        spawn(move || {
+            let _passage = gate.enter();
+            for group in &groups {
+                // The first of them is the main one, which a thread has to be introduced to first.
+                group.interpreter.attach(|py| match news {
+                    News::Stopping(reason) => group.record.tell_stopping(py, reason),
+                    News::Signal(name, number) => group.record.tell_signal(py, name, number),
+                });
+            }
+            drop(groups);
+            drop(done);
+        });
+        told
+    }
+
+    /// Tells them of the end and waits for them: for as long as they like, unless requests still run.
+    pub fn tell_end(&self, patience: Duration) {
+        // A thread that is inside itself would wait for itself.
+        if Visit::is_under_way() {
+            return;
+        }
+        let told = self.tell(News::Stopping(""));
+        if active_visits() == 0 {
+            // It ends by the end of the thread, or of an attempt to make one.
+            let _ = told.recv();
+        } else {
+            let _ = told.recv_timeout(patience);
+        }
     }
 
     /// [`Host::stop`], if nobody else uses it any more; otherwise only the exit handlers run.

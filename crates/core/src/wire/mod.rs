@@ -113,8 +113,8 @@ pub const MAX_REPLY_HEAD: usize = 1024 * 1024;
 /// Most header fields of a reply: httpd's tables are searched from end to end for many of its own headers.
 pub const MAX_REPLY_FIELDS: usize = 1000;
 
-/// Longest text of a log record, in bytes: httpd cuts its lines there (`MAX_STRING_LEN` in `httpd.h`).
-pub const MAX_LOG: usize = 8192;
+/// Longest text of a log frame, in bytes: its lines become records that stay together.
+pub const MAX_LOG: usize = 64 * 1024;
 
 /// Longest text that says why a body cannot be read.
 pub const MAX_REASON: usize = 1024;

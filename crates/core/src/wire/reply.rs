@@ -2,8 +2,8 @@
 
 use super::field::{Fields, Pairs, put_pairs, put_short_text};
 use super::frame::{self, Frame, HEADER, Next, Stream};
-use super::{Error, MAX_DATA, MAX_LOG, MAX_REPLY_FIELDS, MAX_REPLY_HEAD, TooLarge};
-use crate::abi::Level;
+use super::{Error, MAX_DATA, MAX_LOG, MAX_PATH, MAX_REPLY_FIELDS, MAX_REPLY_HEAD, TooLarge};
+use crate::abi::{Level, Site};
 
 /// The kinds of these frames.
 #[repr(u8)]
@@ -19,7 +19,7 @@ pub enum Kind {
     File = 0x04,
     /// The request's body is needed.
     WantBody = 0x05,
-    /// A record for the request's log.
+    /// Records for the request's log.
     Log = 0x06,
     /// Not run: enqueue it again.
     Retry = 0x07,
@@ -59,7 +59,8 @@ impl frame::Kind for Kind {
             Kind::Head => (6, MAX_REPLY_HEAD),
             Kind::Data => (1, MAX_DATA),
             Kind::File => (16, 16),
-            Kind::Log => (1, 1 + MAX_LOG),
+            // Level, line, empty file, no text.
+            Kind::Log => (7, 7 + MAX_PATH + MAX_LOG),
             Kind::Refused => (2, 2),
         }
     }
@@ -92,12 +93,25 @@ pub fn refused(nonce: u64, status: u16) -> [u8; HEADER + 2] {
     bytes
 }
 
-/// Appends a `LOG` frame; the text is cut after [`MAX_LOG`] bytes.
-pub fn log(nonce: u64, level: Level, text: &[u8], out: &mut Vec<u8>) {
-    let text = &text[..text.len().min(MAX_LOG)];
-    out.extend(Frame::encode(Kind::Log, 1 + text.len(), nonce));
-    out.push(level as u8);
-    out.extend(text);
+/// Appends a `LOG` frame, or several, parted at ends of lines, for a text of more than [`MAX_LOG`] bytes. The name of a
+/// file is cut after [`MAX_PATH`] bytes.
+pub fn log(nonce: u64, level: Level, site: Site<'_>, text: &[u8], out: &mut Vec<u8>) {
+    let file = &site.file[..site.file.len().min(MAX_PATH)];
+    let mut rest = Some(text);
+    while let Some(text) = rest {
+        let end = match text.get(..MAX_LOG) {
+            Some(most) if text.len() > MAX_LOG => most.iter().rposition(|&b| b == b'\n').unwrap_or(MAX_LOG),
+            _ => text.len(),
+        };
+        let (piece, more) = text.split_at(end);
+        rest = (!more.is_empty()).then(|| more.strip_prefix(b"\n").unwrap_or(more));
+        out.extend(Frame::encode(Kind::Log, 7 + file.len() + piece.len(), nonce));
+        out.push(level as u8);
+        out.extend(site.line.to_le_bytes());
+        // MAX_PATH is less than what two bytes can say.
+        let _ = put_short_text(out, file, MAX_PATH, "name of a source file is");
+        out.extend(piece);
+    }
 }
 
 /// Appends a `HEAD` frame.
@@ -180,8 +194,8 @@ pub enum Event<'a> {
     },
     /// The request's body is needed.
     WantBody,
-    /// A record for the request's log.
-    Log(Level, &'a [u8]),
+    /// Records for the request's log, one for each line of the text, with what may be their place in a program.
+    Log(Level, Site<'a>, &'a [u8]),
     /// How it ended; the last event.
     End(Ending),
 }
@@ -268,7 +282,9 @@ impl Reader {
         match kind {
             Kind::Log => {
                 let level = Level::from_raw(fields.u8()?.into());
-                Ok(Event::Log(level, fields.rest()))
+                let line = fields.u32()?;
+                let file = fields.short_text(MAX_PATH)?;
+                Ok(Event::Log(level, Site { file, line }, fields.rest()))
             }
             Kind::Started if self.progress == Progress::Waiting => {
                 self.progress = Progress::Running;

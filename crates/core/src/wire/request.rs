@@ -224,6 +224,10 @@ pub struct Head<'a> {
     pub header_only: bool,
     /// The request does not count as activity for `inactivity-timeout` (`WSGIIgnoreActivity`).
     pub ignore_activity: bool,
+    /// The least important level that the request's log shows; a number of [`crate::abi::Level`].
+    pub log_level: u8,
+    /// How often draining daemons have handed it back.
+    pub retries: u8,
 }
 
 impl<'a> Head<'a> {
@@ -240,6 +244,8 @@ impl<'a> Head<'a> {
             https: fields.bool()?,
             header_only: fields.bool()?,
             ignore_activity: fields.bool()?,
+            log_level: fields.u8()?,
+            retries: fields.u8()?,
             script: fields.short_text(MAX_PATH)?,
             application_group: fields.short_text(usize::MAX)?,
             callable_object: fields.short_text(usize::MAX)?,
@@ -258,6 +264,7 @@ impl<'a> Head<'a> {
         out.extend(self.request_start.to_le_bytes());
         let flags = [self.reloading, self.https, self.header_only, self.ignore_activity];
         out.extend(flags.map(u8::from));
+        out.extend([self.log_level, self.retries]);
         put_short_text(out, self.script, MAX_PATH, "path of the script is")?;
         put_short_text(
             out,
@@ -298,6 +305,8 @@ mod tests {
             https: false,
             header_only: true,
             ignore_activity: false,
+            log_level: 4,
+            retries: 1,
         }
     }
 

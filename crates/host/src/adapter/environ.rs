@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::events::seconds;
 use super::record::Record;
 use super::request::Request;
 use crate::python::{Kept, Object, Python, Result, thread_number};
@@ -59,11 +60,20 @@ struct Slot {
     value: Box<[u8]>,
 }
 
-/// Makes the environ. `input` and `errors` are the request's streams.
+/// Seconds since the epoch, as `time.time()` has them.
+pub fn now() -> f64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs_f64()
+}
+
+/// Makes the environ of a request whose application is called now. `input` and `errors` are the request's streams.
 pub fn build<'py>(
     py: Python<'py>,
     record: &Record,
     request: &Request<'_>,
+    application_start: f64,
     input: &Object<'py>,
     errors: &Object<'py>,
 ) -> Result<'py, Object<'py>> {
@@ -83,14 +93,8 @@ pub fn build<'py>(
         environ.set_item(names.queue_start.get(py), &py.float(seconds(request.queue_start))?)?;
         environ.set_item(names.daemon_start.get(py), &py.float(seconds(request.daemon_start))?)?;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    environ.set_item(names.application_start.get(py), &py.float(now.as_secs_f64())?)?;
+    environ.set_item(names.application_start.get(py), &py.float(application_start)?)?;
     Ok(environ)
-}
-
-#[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 need 51 bits")]
-fn seconds(micros: i64) -> f64 {
-    micros as f64 / 1e6
 }
 
 /// A copy of the script's template with what differs in this request; `None` if the request lacks something that the

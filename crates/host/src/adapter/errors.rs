@@ -1,8 +1,10 @@
 //! `wsgi.errors`, `sys.stdout` and `sys.stderr`: the raw object below their `io.TextIOWrapper`, which turns what is
 //! written into log records (PEP 3333, "environ Variables").
 
-use std::ffi::{CStr, c_int};
+use std::collections::HashMap;
+use std::ffi::CStr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, ThreadId};
 
 use wsgi_core::abi::Level;
 
@@ -11,8 +13,15 @@ use super::live::Live;
 use super::record::Record;
 use crate::python::{Class, Error, GilCell, Kept, Kind, Members, Object, Python, Result};
 
-/// Bytes of the longest record; httpd cuts longer ones.
-const LONGEST: usize = 7900;
+/// Bytes of the longest record; httpd cuts longer ones, its own part and the script's path included.
+const LONGEST: usize = 7700;
+
+/// What opens a traceback. Its lines are written one by one, so they are gathered.
+const TRACEBACK: &[u8] = b"Traceback (most recent call last):";
+/// Most lines of a traceback that are gathered.
+const MOST_LINES: usize = 1000;
+/// Threads that may have unfinished lines outside of requests; they may have ended without.
+const MOST_THREADS: usize = 64;
 
 /// Which of the text streams.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,13 +49,14 @@ enum Target {
 
 struct Server {
     log: Arc<dyn ServerLog>,
-    lines: Mutex<Lines>,
+    /// Of each thread that has not ended its line.
+    lines: Mutex<HashMap<ThreadId, Lines>>,
 }
 
 impl Log {
     /// For `sys.stdout` or `sys.stderr` of an interpreter.
     pub fn of_process(stream: Stream, log: Arc<dyn ServerLog>) -> Log {
-        let lines = Mutex::new(Lines::default());
+        let lines = Mutex::default();
         Log {
             stream,
             target: Target::Thread(Server { log, lines }),
@@ -74,10 +84,31 @@ impl Log {
 
 impl Server {
     fn print(&self, text: &[u8]) {
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner).push(text);
-        for line in lines {
-            self.log.log(Level::Error, &line);
+        let me = thread::current().id();
+        let mut threads = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let own = threads.entry(me).or_default();
+        let mut lines = own.push(text);
+        if own.is_empty() {
+            threads.remove(&me);
+        } else if threads.len() > MOST_THREADS {
+            lines.extend(threads.drain().flat_map(|(_, mut rest)| rest.take_rest()));
         }
+        drop(threads);
+        self.record(&lines);
+    }
+
+    fn record(&self, lines: &[Vec<u8>]) {
+        if !lines.is_empty() {
+            self.log.log(Level::Error, &lines.join(&b'\n'));
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let threads = self.lines.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let lines: Vec<_> = threads.drain().flat_map(|(_, mut rest)| rest.take_rest()).collect();
+        self.record(&lines);
     }
 }
 
@@ -151,11 +182,6 @@ impl Class for Log {
         members
             .method(c"write", c"write(data) -> number of bytes", write)
             .method(c"writelines", c"writelines(pieces)", writelines)
-            .method(
-                c"record",
-                c"record(level, text): logs one record at httpd's level of that number",
-                record,
-            )
             .method(c"flush", c"Does nothing: whole lines are in the log already.", nothing)
             .method(c"close", c"Does nothing: the log stays open.", nothing)
             .method(c"isatty", c"False", no)
@@ -212,20 +238,6 @@ fn writelines<'py>(this: &Log, me: &Object<'py>, arguments: &[Object<'py>]) -> R
     Ok(me.py().none())
 }
 
-fn record<'py>(this: &Log, me: &Object<'py>, arguments: &[Object<'py>]) -> Result<'py, Object<'py>> {
-    if let [level, text] = arguments
-        && let Target::Thread(server) = &this.target
-    {
-        let level = level.as_int().and_then(|level| c_int::try_from(level).ok());
-        let record = (Level::from_raw(level.unwrap_or(-1)), text.to_text());
-        me.py().detach(|| match Live::current() {
-            Some(live) => live.log(&[record]),
-            None => server.log.log(record.0, record.1.as_bytes()),
-        });
-    }
-    Ok(me.py().none())
-}
-
 fn nothing<'py>(_: &Log, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
     Ok(me.py().none())
 }
@@ -250,10 +262,11 @@ fn name<'py>(this: &Log, py: Python<'py>) -> Result<'py, Object<'py>> {
     })
 }
 
-/// Text that waits for its line end.
+/// Text that waits for its line end, and the lines of a traceback that wait for the last one.
 #[derive(Default)]
 pub struct Lines {
     waiting: Vec<u8>,
+    traceback: Vec<Vec<u8>>,
 }
 
 impl Lines {
@@ -264,10 +277,12 @@ impl Lines {
             self.waiting.extend_from_slice(piece);
             while self.waiting.len() > LONGEST {
                 let rest = self.waiting.split_off(LONGEST);
-                records.push(readable(std::mem::replace(&mut self.waiting, rest)));
+                let line = readable(std::mem::replace(&mut self.waiting, rest));
+                self.complete(line, &mut records);
             }
             if self.waiting.last() == Some(&b'\n') {
-                records.extend(self.take_rest());
+                let line = self.take_line();
+                self.complete(line, &mut records);
             }
         }
         records
@@ -282,16 +297,39 @@ impl Lines {
         fits
     }
 
-    /// Takes what is left as a record, if there is anything.
-    pub fn take_rest(&mut self) -> Option<Vec<u8>> {
-        if self.waiting.is_empty() {
-            return None;
+    /// Takes what is left as records.
+    pub fn take_rest(&mut self) -> Vec<Vec<u8>> {
+        let mut records = std::mem::take(&mut self.traceback);
+        if !self.waiting.is_empty() {
+            records.push(self.take_line());
         }
+        records
+    }
+
+    /// Whether nothing is left.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.traceback.is_empty()
+    }
+
+    /// A line is there. Those of a traceback wait for the one that ends it: the first that is not indented.
+    fn complete(&mut self, line: Vec<u8>, records: &mut Vec<Vec<u8>>) {
+        let within = !self.traceback.is_empty() && line.starts_with(b" ") && self.traceback.len() < MOST_LINES;
+        if !within {
+            records.append(&mut self.traceback);
+        }
+        if within || line == TRACEBACK {
+            self.traceback.push(line);
+        } else {
+            records.push(line);
+        }
+    }
+
+    fn take_line(&mut self) -> Vec<u8> {
         let mut line = std::mem::take(&mut self.waiting);
         while let Some(b'\n' | b'\r') = line.last() {
             line.pop();
         }
-        Some(readable(line))
+        readable(line)
     }
 }
 

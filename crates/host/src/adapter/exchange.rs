@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use wsgi_core::abi::{Level, Sent};
+use wsgi_core::abi::{Level, Sent, Site};
 
 use super::response::Head;
 
@@ -24,8 +24,8 @@ pub trait Exchange: Send {
     /// Sends `len` bytes from `offset` of the regular file behind the descriptor; then the reply is complete.
     fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent;
 
-    /// Writes one record to the request's log.
-    fn log(&mut self, level: Level, text: &[u8]);
+    /// Writes records to the request's log, one for each line of the text; they stay together.
+    fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]);
 
     /// Whether mod_ssl has encrypted the connection. Only hooks ask for this and the next.
     fn is_tls(&mut self) -> bool {
@@ -53,8 +53,16 @@ pub enum Outcome {
 
 /// The log of the server, for what belongs to no request. May be used by any thread.
 pub trait ServerLog: Send + Sync {
-    /// Writes one record.
-    fn log(&self, level: Level, text: &[u8]);
+    /// Writes records that were made at this place of a program, one for each line of the text; they stay together.
+    fn log_from(&self, level: Level, site: Site<'_>, text: &[u8]);
+
+    /// The same for records of the host itself.
+    fn log(&self, level: Level, text: &[u8]) {
+        self.log_from(level, Site::NONE, text);
+    }
+
+    /// The least important level that it shows.
+    fn level(&self) -> Level;
 }
 
 /// A record that waits to be logged.

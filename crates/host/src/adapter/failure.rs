@@ -19,6 +19,8 @@ pub enum Place {
     Close,
     /// That function of a script, which httpd asks about a request.
     Hook(&'static str),
+    /// A callback that was told of its end.
+    Event,
 }
 
 impl Place {
@@ -27,6 +29,7 @@ impl Place {
             Place::Loading => "WSGI0401",
             Place::Application => "WSGI0402",
             Place::Close => "WSGI0403",
+            Place::Event => "WSGI0443",
             Place::ReloadRequired => "WSGI0411",
             Place::Hook(_) => "WSGI0430",
         }
@@ -39,6 +42,7 @@ impl Place {
             Place::Application => "in the application".into(),
             Place::Close => "in close() of the response".into(),
             Place::Hook(name) => format!("in {name}() of the script"),
+            Place::Event => "in a callback for request_finished".into(),
         }
     }
 }
@@ -53,19 +57,25 @@ pub fn report<'py>(
 ) -> (Vec<LogRecord>, u16) {
     let prefix = format!("[script {}] ", Lossy(script));
     let whereabouts = record.whereabouts();
-    if error.is_a(record.request_timeout.get(py)) {
+    let overdue = error.is_a(record.request_timeout.get(py));
+    let exits = error.is(Kind::SystemExit);
+    let parts = error.into_exc_info(py);
+    if record.events.wanted(py) {
+        // The only exception that comes out of there is the one that ends this request anyway.
+        drop(record.events.failed(py, &parts));
+    }
+    if overdue {
         let text = format!(
             "WSGI0406: {prefix}RequestTimeout ended the request {} ({whereabouts})",
             place.text()
         );
         return (vec![(Level::Info, text)], 504);
     }
-    let ignored = if error.is(Kind::SystemExit) {
+    let ignored = if exits {
         "; it is ignored, the process goes on"
     } else {
         ""
     };
-    let parts = error.into_exc_info(py);
     let head = format!(
         "{}: {prefix}exception {} {} ({whereabouts}){ignored}",
         place.code(),
@@ -78,8 +88,8 @@ pub fn report<'py>(
     } else {
         subinterpreter_hint(&lines)
     };
-    let mut records = vec![(Level::Error, head)];
-    records.extend(lines.into_iter().map(|line| (Level::Error, line)));
+    // One text, so that its lines stay together.
+    let mut records = vec![(Level::Error, [head, lines.join("\n")].join("\n"))];
     if let Some(reason) = hint {
         let text = format!(
             "WSGI0408: {prefix}a C extension that this application imports does not work in a second interpreter of a \

@@ -4,13 +4,14 @@
 use std::cell::RefCell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-use wsgi_core::abi::{Level, Sent};
+use wsgi_core::abi::{Level, Sent, Site};
 
 use super::errors::Lines;
 use super::exchange::{Exchange, LogRecord};
 use super::input::Body;
 use super::response::Head;
 use super::stopwatch::{Flow, Tally};
+use crate::python::{GilCell, Kept, Object, Python};
 
 thread_local! {
     /// The request that this thread serves; `sys.stdout` and `sys.stderr` write to its log.
@@ -23,7 +24,24 @@ pub struct Live {
     prefix: Vec<u8>,
     /// The request that the thread serves again afterwards: while its reply is sent, httpd may make further ones.
     outer: Option<Arc<Live>>,
+    /// The least important level that its log shows.
+    pub log_level: Level,
+    /// While it is among the active requests of its interpreter.
+    shown: GilCell<Option<Shown>>,
     open: Mutex<Option<Open>>,
+}
+
+struct Shown {
+    id: Option<Kept>,
+    data: Kept,
+}
+
+/// A request as Python sees it.
+pub struct Seen<'py> {
+    /// `mod_wsgi.request_id`, if it has one.
+    pub id: Option<Object<'py>>,
+    /// What `mod_wsgi.request_data()` returns.
+    pub data: Object<'py>,
 }
 
 /// What belongs to a request while it runs.
@@ -39,10 +57,12 @@ pub struct Open {
 
 impl Live {
     /// Begins a request of the application in `script`.
-    pub fn begin(exchange: Box<dyn Exchange>, script: &[u8]) -> Arc<Live> {
+    pub fn begin(exchange: Box<dyn Exchange>, script: &[u8], log_level: Level) -> Arc<Live> {
         let live = Arc::new(Live {
             prefix: [b"[script ", script, b"] "].concat(),
             outer: CURRENT.take(),
+            log_level,
+            shown: GilCell::default(),
             open: Mutex::new(Some(Open {
                 exchange,
                 body: Body::default(),
@@ -68,9 +88,34 @@ impl Live {
     }
 
     /// What has passed through it so far. Detached only.
-    #[allow(dead_code, reason = "told in the event request_finished")]
     pub fn tally(&self) -> Tally {
         self.with(|open| open.tally()).unwrap_or_default()
+    }
+
+    /// Python may see it from now on.
+    pub fn show(&self, py: Python<'_>, seen: Seen<'_>) {
+        let shown = Shown {
+            id: seen.id.map(Object::keep),
+            data: seen.data.keep(),
+        };
+        drop(self.shown.with(py, |slot| slot.replace(shown)));
+    }
+
+    /// What Python sees of it.
+    pub fn seen<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
+        self.shown.with(py, |shown| {
+            shown.as_ref().map(|shown| Seen {
+                id: shown.id.as_ref().map(|id| id.get(py).clone()),
+                data: shown.data.get(py).clone(),
+            })
+        })
+    }
+
+    /// Python sees it no longer.
+    pub fn hide<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
+        let seen = self.seen(py);
+        drop(self.shown.with(py, Option::take));
+        seen
     }
 
     /// The request that the calling thread serves.
@@ -131,19 +176,23 @@ impl Live {
         if !records.is_empty() {
             self.with(|open| {
                 for (level, text) in records {
-                    open.exchange.log(*level, text.as_bytes());
+                    open.exchange.log(*level, Site::NONE, text.as_bytes());
                 }
             });
         }
+    }
+
+    /// Logs records that were made at this place of a program. Detached only. False once the request has ended.
+    pub fn log_from(&self, level: Level, site: Site<'_>, text: &[u8]) -> bool {
+        self.with(|open| open.exchange.log(level, site, text)).is_some()
     }
 
     /// Logs what the application wrote to one of its text streams, line by line. Detached only. False once the
     /// request has ended.
     pub fn print(&self, stream: usize, text: &[u8]) -> bool {
         self.with(|open| {
-            for line in open.lines[stream].push(text) {
-                self.record(open, &line);
-            }
+            let lines = open.lines[stream].push(text);
+            self.record(open, &lines);
         })
         .is_some()
     }
@@ -161,15 +210,17 @@ impl Live {
     /// Logs lines that have no end yet: once the reply is complete the exchange may have no log any more.
     fn record_rest(&self, open: &mut Open) {
         for stream in 0..open.lines.len() {
-            if let Some(line) = open.lines[stream].take_rest() {
-                self.record(open, &line);
-            }
+            let rest = open.lines[stream].take_rest();
+            self.record(open, &rest);
         }
     }
 
-    fn record(&self, open: &mut Open, line: &[u8]) {
-        open.exchange
-            .log(Level::Error, &[self.prefix.as_slice(), line].concat());
+    fn record(&self, open: &mut Open, lines: &[Vec<u8>]) {
+        if !lines.is_empty() {
+            let text = lines.iter().map(|line| [self.prefix.as_slice(), line].concat());
+            let text = text.collect::<Vec<_>>().join(&b'\n');
+            open.exchange.log(Level::Error, Site::NONE, &text);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Option<Open>> {

@@ -4,6 +4,7 @@
 
 mod environ;
 mod errors;
+mod events;
 pub mod exchange;
 mod failure;
 mod file_wrapper;
@@ -22,6 +23,7 @@ pub use errors::Stream;
 pub use failure::text_of as text_of_error;
 pub use hook::{Answer, Hook, Question, ask};
 pub use import::{Imported, import};
+pub use live::Live;
 pub use record::{Record, ScriptWatch, Server, version};
 pub use request::{Request, run};
 pub use response::Head;

@@ -8,6 +8,7 @@ use wsgi_core::abi::Level;
 
 use super::environ::{Known, Template};
 use super::errors::{ErrorStream, Log, Stream};
+use super::events::Events;
 use super::exchange::ServerLog;
 use super::failure::text_of;
 use super::input::Input;
@@ -57,6 +58,7 @@ pub struct Record {
     pub application_group: String,
     pub names: Arc<Names>,
     pub functions: Functions,
+    pub events: Arc<Events>,
     pub input: Type<Input>,
     pub response: Type<Response>,
     pub log: Type<Log>,
@@ -113,13 +115,14 @@ pub struct Functions {
 }
 
 impl Record {
-    /// Makes the record of the interpreter that the thread is attached to. `functions` is the module of the host's Python
-    /// functions.
+    /// Makes the record of the interpreter that the thread is attached to. `functions` and `events` are the modules of
+    /// the host's Python functions.
     pub fn new<'py>(
         py: Python<'py>,
         server: Arc<Server>,
         application_group: &str,
         functions: &Object<'py>,
+        events: &Object<'py>,
         mod_wsgi: &Object<'py>,
     ) -> Result<'py, Record> {
         let name = |text: &str| py.interned(text).map(Object::keep);
@@ -153,6 +156,7 @@ impl Record {
                 run_exit_handlers: of(functions, "run_exit_handlers")?,
                 correct_environment: of(functions, "correct_environment")?,
             },
+            events: Arc::new(Events::of(py, mod_wsgi, events)?),
             input: Type::new(py)?,
             response: Type::new(py)?,
             log: Type::new(py)?,
@@ -201,6 +205,20 @@ impl Record {
     pub fn run_exit_handlers(&self, py: Python<'_>) {
         if let Err(error) = self.functions.run_exit_handlers.get(py).call(&[]) {
             self.complain(py, "WSGI0304: exit handlers failed", error);
+        }
+    }
+
+    /// Tells the callbacks that the process is about to end, for this reason.
+    pub fn tell_stopping(&self, py: Python<'_>, reason: &str) {
+        if let Err(error) = self.events.stopping(py, reason) {
+            self.complain(py, "WSGI0442: callbacks for process_stopping failed", error);
+        }
+    }
+
+    /// Tells the callbacks of a signal.
+    pub fn tell_signal(&self, py: Python<'_>, name: &str, number: i32) {
+        if let Err(error) = self.events.signal(py, name, number) {
+            self.complain(py, "WSGI0442: callbacks for process_signal failed", error);
         }
     }
 

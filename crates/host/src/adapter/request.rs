@@ -6,6 +6,7 @@ use wsgi_core::abi::{Level, Sent};
 
 use super::environ;
 use super::errors::ErrorStream;
+use super::events::{Begun, Ended};
 use super::exchange::{Exchange, LogRecord, Lossy, Outcome};
 use super::failure::{Place, report};
 use super::file_wrapper::rest_of_file;
@@ -45,6 +46,18 @@ pub struct Request<'r> {
     pub https: bool,
     /// The client asked by HEAD: it gets no body.
     pub header_only: bool,
+    /// The least important level that its log shows.
+    pub log_level: Level,
+    /// How often draining daemons have handed it back.
+    pub retries: u8,
+}
+
+impl<'r> Request<'r> {
+    /// The environ entry of this name.
+    pub fn variable(&self, name: &[u8]) -> Option<&'r [u8]> {
+        let found = self.variables.iter().rfind(|(other, _)| *other == name);
+        found.map(|(_, value)| *value)
+    }
 }
 
 impl Request<'_> {
@@ -64,7 +77,7 @@ impl Request<'_> {
 /// Runs the request in `interpreter`, whose record is `record`, in the calling thread.
 pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, exchange: Box<dyn Exchange>) -> Outcome {
     let watch = Stopwatch::begin(&record.server.stats, request, &record.application_group);
-    let live = Live::begin(exchange, request.script);
+    let live = Live::begin(exchange, request.script, request.log_level);
     let mut application = None;
     let outcome = fence(|| {
         let finish = interpreter.attach(|py| {
@@ -150,9 +163,12 @@ struct Run<'a, 'py> {
 
 impl<'py> Run<'_, 'py> {
     fn serve(mut self) -> Finish {
-        let last = match self.application() {
-            Ok(application) => self.call(&application),
-            Err(outcome) => Last::Done(outcome),
+        let last = match self.record.events.enter(self.py, self.live, self.request) {
+            Ok(_active) => match self.application() {
+                Ok(application) => self.call(&application),
+                Err(outcome) => Last::Done(outcome),
+            },
+            Err(error) => self.failed(None, error),
         };
         Finish {
             application: (self.application_start != 0).then(|| (self.application_start, micros())),
@@ -195,7 +211,11 @@ impl<'py> Run<'_, 'py> {
             Ok(errors) => errors,
             Err(error) => return self.failed(None, error),
         };
-        let response = Response::new(Arc::clone(self.live), Arc::clone(&record.names));
+        let response = Response::new(
+            Arc::clone(self.live),
+            Arc::clone(&record.names),
+            Arc::clone(&record.events),
+        );
         let last = match record.response.instance(py, response) {
             Ok(object) => self.call_with(application, errors.object(py), &object),
             Err(error) => self.failed(None, error),
@@ -208,21 +228,73 @@ impl<'py> Run<'_, 'py> {
         let Some(response) = self.record.response.inside(object) else {
             return Last::Done(Outcome::Refused(500));
         };
-        let result = self.environ(errors).and_then(|environ| {
+        let mut begun = Begun {
+            application_start: environ::now(),
+            cpu: self.py.none(),
+        };
+        let result = self.environ(errors, &begun).and_then(|environ| {
+            let replacement = self.tell_started(&environ, application, &mut begun)?;
             let start_response = object.attribute(self.record.names.start_response.get(self.py))?;
             self.application_start = micros();
-            application.call(&[&environ, &start_response])
+            replacement
+                .as_ref()
+                .unwrap_or(application)
+                .call(&[&environ, &start_response])
         });
         // What the application did not keep of its arguments is gone by now.
-        match result {
+        let last = match result {
             Ok(iterable) => self.reply(response, iterable),
             Err(error) => self.failed(Some(response), error),
-        }
+        };
+        self.tell_finished(response, &begun, &last);
+        last
     }
 
-    fn environ(&self, errors: &Object<'py>) -> Result<'py, Object<'py>> {
+    fn environ(&self, errors: &Object<'py>, begun: &Begun<'py>) -> Result<'py, Object<'py>> {
         let input = self.record.input.instance(self.py, Input::new(Arc::clone(self.live)))?;
-        environ::build(self.py, self.record, self.request, &input, errors)
+        environ::build(
+            self.py,
+            self.record,
+            self.request,
+            begun.application_start,
+            &input,
+            errors,
+        )
+    }
+
+    /// Tells the callbacks, if there are any; they may have something else called.
+    fn tell_started(
+        &self,
+        environ: &Object<'py>,
+        application: &Object<'py>,
+        begun: &mut Begun<'py>,
+    ) -> Result<'py, Option<Object<'py>>> {
+        let events = &self.record.events;
+        if !events.wanted(self.py) {
+            return Ok(None);
+        }
+        let start = begun.application_start;
+        let (replacement, cpu) = events.started(self.request, self.live, start, environ, application)?;
+        begun.cpu = cpu;
+        Ok(Some(replacement))
+    }
+
+    /// Tells the callbacks, if there are any.
+    fn tell_finished(&mut self, response: &Response, begun: &Begun<'py>, last: &Last) {
+        if self.record.events.wanted(self.py) {
+            let ended = Ended {
+                application_finish: environ::now(),
+                application_time: micros().saturating_sub(self.application_start),
+                status: match last {
+                    Last::Done(Outcome::Refused(status)) => *status,
+                    Last::Send { head, .. } => head.status,
+                    Last::Done(_) => response.status(self.py),
+                },
+            };
+            if let Err(error) = self.record.events.finished(self.request, self.live, begun, &ended) {
+                self.report(Place::Event, error);
+            }
+        }
     }
 
     /// Passes on what the application returned, and closes it.
@@ -249,7 +321,8 @@ impl<'py> Run<'_, 'py> {
     fn reply_at_once(&mut self, response: &Response, blocks: &[Object<'py>]) -> Last {
         let pieces: Vec<&[u8]> = blocks.iter().filter_map(Object::as_bytes).collect();
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
-        if total > COPIED {
+        // Whoever is told of the end wants to know how sending went.
+        if total > COPIED || self.record.events.wanted(self.py) {
             let result = response.finish(self.py, &pieces, self.request.header_only);
             return match result {
                 Ok(owed) => Last::Done(self.outcome(owed)),

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use wsgi_core::abi::{Level, Sent};
 use wsgi_core::{header, status};
 
+use super::events::Events;
 use super::exchange::LogRecord;
 use super::file_wrapper::Rest;
 use super::live::Live;
@@ -97,6 +98,7 @@ impl Head {
 pub struct Response {
     live: Arc<Live>,
     names: Arc<Names>,
+    events: Arc<Events>,
     progress: GilCell<Progress>,
 }
 
@@ -114,6 +116,8 @@ struct Progress {
     bodiless: bool,
     gone: bool,
     ended: bool,
+    /// Of the head that has gone out.
+    status: u16,
 }
 
 /// Why a reply cannot go on.
@@ -132,10 +136,11 @@ impl<'py> From<Error<'py>> for Stop<'py> {
 
 impl Response {
     /// The reply of this request.
-    pub fn new(live: Arc<Live>, names: Arc<Names>) -> Response {
+    pub fn new(live: Arc<Live>, names: Arc<Names>, events: Arc<Events>) -> Response {
         Response {
             live,
             names,
+            events,
             progress: GilCell::default(),
         }
     }
@@ -154,6 +159,7 @@ impl Response {
                 progress.begun = true;
                 progress.missing = head.content_length();
                 progress.bodiless = !head.has_body();
+                progress.status = head.status;
             }
             head
         });
@@ -225,6 +231,12 @@ impl Response {
             Some(sent) => Err(Stop::Sent(sent)),
             None => Err(Stop::Error(expired(py))),
         }
+    }
+
+    /// The status that has gone out; 500 if none has.
+    pub fn status(&self, py: Python<'_>) -> u16 {
+        self.progress
+            .with(py, |progress| if progress.begun { progress.status } else { 500 })
     }
 
     /// Whether the reply is complete.
@@ -349,6 +361,9 @@ fn start_response<'py>(this: &Response, me: &Object<'py>, arguments: &[Object<'p
     } else if fixed {
         let message = "start_response called again after the headers were sent, without exc_info (PEP 3333)";
         return Err(Error::new(py, Kind::Runtime, message));
+    }
+    if this.events.wanted(py) {
+        this.events.responding(&this.live, status, headers, exc_info)?;
     }
     let head = head(py, status, headers)?;
     if this.live.try_with(|_| ()).is_none() && py.detach(|| this.live.with(|_| ())).is_none() {

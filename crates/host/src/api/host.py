@@ -13,13 +13,13 @@ _INFO = 6  # httpd's APLOG_INFO
 _HERE = sys._getframe().f_code.co_filename
 
 
-def prepare(stdout, stderr, path, mod_wsgi, apache, main_thread):
+def prepare(stdout, stderr, path, modules, server, main_thread):
     """Set up `sys` and the modules of a new interpreter, and return the number of the process's main thread."""
     sys.argv = ["mod_wsgi"]
     sys.stdout = text_stream(stdout)
     sys.stderr = text_stream(stderr)
-    sys.modules["mod_wsgi"] = mod_wsgi
-    sys.modules["apache"] = apache
+    for module in modules:
+        sys.modules[module.__name__] = module
     if path:
         import site
 
@@ -34,14 +34,14 @@ def prepare(stdout, stderr, path, mod_wsgi, apache, main_thread):
     return threading.get_ident()
 
 
-def restrict(names, switch_interval, stderr):
+def restrict(names, switch_interval, server):
     """Take from applications the use of what `names` lists, and set the switch interval if it is given."""
     if "stdin" in names:
         sys.stdin = _Restricted("stdin")
     if "stdout" in names:
         sys.stdout = _Restricted("stdout")
     if "signal" in names:
-        _keep_signals(stderr.record)
+        _keep_signals(server)
     if switch_interval > 0:
         sys.setswitchinterval(switch_interval)
 
@@ -67,7 +67,7 @@ class _Restricted:
         return self.readline()
 
 
-def _keep_signals(record):
+def _keep_signals(the_server):
     # Signals belong to httpd: a handler of an application's would keep it from stopping. Processes that the application
     # forks may have their own.
     server = os.getpid()
@@ -79,9 +79,9 @@ def _keep_signals(record):
             return register(signalnum, handler)
         import traceback
 
-        record(_INFO, f"WSGI0413: signal.signal({signalnum}) does nothing in the server's processes; called from:")
-        for line in "".join(traceback.format_stack(sys._getframe(1))).splitlines():
-            record(_INFO, line)
+        text = f"WSGI0413: signal.signal({signalnum}) does nothing in the server's processes; called from:"
+        stack = "".join(traceback.format_stack(sys._getframe(1))).splitlines()
+        the_server.log(_INFO, "", 0, "\n".join([text, *stack]))
         return handler
 
     signal.signal = ignore

@@ -1,17 +1,22 @@
 //! What applications import: the modules `mod_wsgi` and `apache`, and the preparation of a new interpreter.
 
+mod here;
+
 use std::ffi::CStr;
 use std::sync::Arc;
 
 use wsgi_core::abi::Level;
 use wsgi_core::interpreter::Plan;
 
+use self::here::Here;
 use crate::adapter::{Record, Server, Stream, version};
 use crate::environment::Value;
 use crate::python::{Fork, Object, Python, Result, Type};
 
 /// The `mod_wsgi` module.
 const MOD_WSGI: &CStr = source(concat!(include_str!("mod_wsgi.py"), "\0"));
+/// Events.
+const EVENTS: &CStr = source(concat!(include_str!("events.py"), "\0"));
 /// Functions of the host that are plainer in Python than in Rust.
 const HOST: &CStr = source(concat!(include_str!("host.py"), "\0"));
 
@@ -66,7 +71,9 @@ pub fn install<'py>(
 ) -> Result<'py, (Record, i64)> {
     let functions = py.execute(HOST, c"_mod_wsgi_host")?;
     let mod_wsgi = py.execute(MOD_WSGI, c"mod_wsgi")?;
-    let record = Record::new(py, server, application_group, &functions, &mod_wsgi)?;
+    let events = py.execute(EVENTS, c"_mod_wsgi_events")?;
+    let here = Type::new(py)?.instance(py, Here::of(Arc::clone(&server)))?;
+    let record = Record::new(py, server, application_group, &functions, &events, &mod_wsgi)?;
 
     let apache_version = version(py, record.server.apache_version.map(i64::from))?;
     let (major, minor, micro) = wsgi_core::API_VERSION;
@@ -85,6 +92,14 @@ pub fn install<'py>(
         "threads_per_process",
         &py.int(settings.threads_per_process.into())?,
     )?;
+
+    set(&mod_wsgi, "_server", &here)?;
+    let refuse = events.attribute(&py.text("refuse_signals")?)?;
+    set(&mod_wsgi, "_refuse_signals", &refuse)?;
+    let format_exception = functions.attribute(&py.text("format_exception")?)?;
+    events
+        .attribute(&py.text("connect")?)?
+        .call(&[&mod_wsgi, &here, &format_exception])?;
 
     let apache = py.module(c"apache")?;
     set(&apache, "version", &apache_version)?;
@@ -147,9 +162,10 @@ pub fn install<'py>(
     let stdout = record.process_log(py, Stream::Stdout)?;
     let stderr = record.process_log(py, Stream::Stderr)?;
     let prepare = functions.attribute(&py.text("prepare")?)?;
-    let main_thread = prepare.call(&[&stdout, &stderr, &entries, &mod_wsgi, &apache, &py.int(main_thread)?])?;
+    let modules = py.tuple(vec![mod_wsgi, apache])?;
+    let main_thread = prepare.call(&[&stdout, &stderr, &entries, &modules, &here, &py.int(main_thread)?])?;
     let restrict = functions.attribute(&py.text("restrict")?)?;
-    restrict.call(&[&restricted, &py.float(interval.unwrap_or(0.0))?, &stderr])?;
+    restrict.call(&[&restricted, &py.float(interval.unwrap_or(0.0))?, &here])?;
     let fork = Type::new(py)?.instance(py, Fork::watch())?;
     functions.attribute(&py.text("watch_forks")?)?.call(&[&fork])?;
     Ok((record, main_thread.as_int().unwrap_or(0)))

@@ -1,5 +1,38 @@
 """Module that the mod_wsgi server puts into each of its Python interpreters."""
 
+event_callbacks = []
+shutdown_callbacks = []
+signal_callbacks = []
+active_requests = {}
+
+
+def subscribe_events(callback, /):
+    """Have `callback(name, **payload)` called for each event; return it, so that this is a decorator as well."""
+    event_callbacks.append(callback)
+    return callback
+
+
+def subscribe_shutdown(callback, /):
+    """Have `callback("process_stopping", shutdown_reason=...)` called when the process is about to end."""
+    shutdown_callbacks.append(callback)
+    return callback
+
+
+def subscribe_signals(callback, /):
+    """Have `callback("process_signal", signame=..., signum=...)` called for SIGHUP and SIGUSR2 to a daemon."""
+    if process_group:
+        signal_callbacks.append(callback)
+    else:
+        import sys
+
+        _refuse_signals(sys._getframe(1))
+    return callback
+
+
+def request_data():
+    """Return the dict of the request that this thread runs, for whatever the application wants to keep with it."""
+    return _server.request_data()
+
 
 class RequestTimeout(BaseException):
     """Raised in a request that took too long. Clean up, then let it pass."""
@@ -34,7 +67,35 @@ class FileWrapper:
             close()
 
 
+def _log_handler():
+    import logging
+
+    # httpd's levels for Python's, from the top.
+    levels = ((logging.CRITICAL, 2), (logging.ERROR, 3), (logging.WARNING, 4), (logging.INFO, 6))
+
+    class LogHandler(logging.Handler):
+        """Handler that logs to httpd's error log: with the request that the thread runs, at the record's level."""
+
+        def emit(self, record):
+            try:
+                level = next((level for least, level in levels if record.levelno >= least), 7)
+                if level <= _server.log_level():
+                    _server.log(level, record.pathname, record.lineno, self.format(record))
+            except RecursionError:
+                raise
+            except Exception:
+                self.handleError(record)
+
+    LogHandler.__module__ = __name__
+    LogHandler.__qualname__ = "LogHandler"
+    return LogHandler
+
+
 def __getattr__(name):
+    # Made when somebody wants it: most applications can do without the time that importing logging takes.
+    if name == "LogHandler":
+        globals()[name] = _log_handler()
+        return globals()[name]
     # The package of this name from PyPI, if it is installed, gives its folder: its other modules can be imported.
     if name == "__path__":
         from importlib.machinery import PathFinder
@@ -44,3 +105,7 @@ def __getattr__(name):
             globals()["__path__"] = list(spec.submodule_search_locations)
             return globals()["__path__"]
     raise AttributeError(f"module 'mod_wsgi' has no attribute {name!r}")
+
+
+def __dir__():
+    return sorted({*globals(), "LogHandler"})

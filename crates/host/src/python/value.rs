@@ -305,6 +305,12 @@ impl<'py> Object<'py> {
         })
     }
 
+    /// `del self[key]` of a `dict`
+    pub fn remove_item(&self, key: &Object<'py>) -> Result<'py, ()> {
+        // SAFETY: both are alive.
+        Error::check(self.py(), unsafe { ffi::PyDict_DelItem(self.raw(), key.raw()) })
+    }
+
     /// `self.copy()` of a `dict`
     pub fn copy_dict(&self) -> Result<'py, Object<'py>> {
         // SAFETY: alive.

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
-use wsgi_core::abi::{Level, Sent};
+use wsgi_core::abi::{Level, Sent, Site};
 use wsgi_core::wire::body::{Event, Reader};
 use wsgi_core::wire::frame::HEADER;
 use wsgi_core::wire::reply::{self, Kind};
@@ -266,7 +266,7 @@ impl Connection {
         let put = reply::head(self.nonce, head.status, head.reason(), head.headers(), &mut self.head);
         if let Err(error) = put {
             let text = format!("WSGI0520: {error}; it is not sent");
-            self.log(Level::Error, text.as_bytes());
+            self.log(Level::Error, Site::NONE, text.as_bytes());
             self.head_failed = true;
         }
     }
@@ -331,12 +331,11 @@ impl Connection {
         self.after(result)
     }
 
-    fn log(&mut self, level: Level, text: &[u8]) {
-        let mut frame = Vec::with_capacity(HEADER + 1 + text.len());
-        // An empty record has no line to stand in.
-        reply::log(self.nonce, level, text, &mut frame);
-        if self.socket.is_none() || self.send(&[&frame], None).is_err() {
-            self.log.log(level, text);
+    fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
+        let mut frames = Vec::with_capacity(HEADER + 64 + text.len());
+        reply::log(self.nonce, level, site, text, &mut frames);
+        if self.socket.is_none() || self.send(&[&frames], None).is_err() {
+            self.log.log_from(level, site, text);
         }
     }
 
@@ -455,7 +454,7 @@ impl Exchange for Shared {
         self.lock().file(descriptor, offset, len)
     }
 
-    fn log(&mut self, level: Level, text: &[u8]) {
-        self.lock().log(level, text);
+    fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
+        self.lock().log(level, site, text);
     }
 }

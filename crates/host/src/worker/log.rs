@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::process::getpid;
 use rustix::thread::gettid;
-use wsgi_core::abi::Level;
+use wsgi_core::abi::{Level, Site};
 use wsgi_core::log_line::{self, Place};
 
 use crate::adapter::exchange::ServerLog;
@@ -36,7 +36,7 @@ impl StandardError {
 }
 
 impl ServerLog for StandardError {
-    fn log(&self, level: Level, text: &[u8]) {
+    fn log_from(&self, level: Level, _: Site<'_>, text: &[u8]) {
         if level > self.level {
             return;
         }
@@ -46,8 +46,12 @@ impl ServerLog for StandardError {
             tid: gettid().as_raw_nonzero().get(),
             group: &self.group,
         };
-        let line = log_line::format(now, self.offset.load(Ordering::Relaxed), level, &place, text);
+        let lines = log_line::format(now, self.offset.load(Ordering::Relaxed), level, &place, text);
         // One write, so that lines of several processes do not mix; there is no better place to complain to.
-        let _ = stderr().write_all(&line);
+        let _ = stderr().write_all(&lines);
+    }
+
+    fn level(&self) -> Level {
+        self.level
     }
 }

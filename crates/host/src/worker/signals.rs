@@ -11,7 +11,7 @@ use crate::python::{self, Kept, Object, Python};
 
 /// Signals that end the process.
 pub const ENDS: [Signal; 2] = [Signal::TERM, Signal::INT];
-/// Signals that ask for a new process, and those that mean nothing: without a handler they would end it.
+/// Signals that ask for a new process, and those that are left to the application.
 const OTHERS: [Signal; 4] = [Signal::USR1, Signal::XCPU, Signal::HUP, Signal::USR2];
 
 /// Python functions.

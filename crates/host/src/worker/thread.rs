@@ -171,6 +171,8 @@ impl Daemon {
             daemon_start: epoch,
             https: head.https,
             header_only: head.header_only,
+            log_level: Level::from_raw(head.log_level.into()),
+            retries: head.retries,
         };
         self.report.asked();
         let shared = Shared::new(connection);

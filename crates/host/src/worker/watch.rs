@@ -1,8 +1,8 @@
 //! The main thread of a daemon: it listens to `wsgid` and to signals, and watches the clock.
 
 use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use super::pulse::{Job, Pulse};
 use super::signals::ENDS;
 use super::thread::Daemon;
 use crate::adapter::exchange::ServerLog;
+use crate::host::News;
 use crate::stats::{Stats, micros};
 
 /// How long Python may take to end when no request runs.
@@ -62,6 +63,10 @@ pub struct Watch {
     supervised: bool,
     /// What it has been told already.
     told: Vec<Reason>,
+    /// Why the process ends, as far as that is known.
+    reason: Option<Reason>,
+    /// Applications are being told of the end.
+    told_end: Option<mpsc::Receiver<()>>,
     next_tick: Time,
 }
 
@@ -75,6 +80,8 @@ impl Watch {
             phase: Phase::Serving,
             supervised: true,
             told: Vec::new(),
+            reason: None,
+            told_end: None,
             next_tick: Time::ZERO,
         }
     }
@@ -141,6 +148,10 @@ impl Watch {
                 } else {
                     Reason::GracefulSignal
                 });
+            } else if is(Signal::HUP) {
+                self.tell_signal("SIGHUP", Signal::HUP);
+            } else if is(Signal::USR2) {
+                self.tell_signal("SIGUSR2", Signal::USR2);
             }
         }
     }
@@ -242,7 +253,23 @@ impl Watch {
         self.end(now);
     }
 
+    fn tell_signal(&self, name: &'static str, signal: Signal) {
+        // Nobody waits for what they do.
+        drop(self.daemon.host.tell(News::Signal(name, signal.as_raw())));
+    }
+
+    /// Tells the applications that the process takes no more requests and is about to end.
+    fn tell_end(&mut self) {
+        if self.told_end.is_none() {
+            let reason = self.reason.unwrap_or(Reason::GracefulSignal);
+            self.told_end = Some(self.daemon.host.tell(News::Stopping(reason.name())));
+        }
+    }
+
     fn announce(&mut self, message: &FromDaemon) {
+        if let FromDaemon::Replace(reason) | FromDaemon::Exiting(reason) = message {
+            self.reason = Some(*reason);
+        }
         if self.supervised && !self.parts.control.say(message) {
             self.orphaned();
         }
@@ -253,6 +280,7 @@ impl Watch {
         match self.phase {
             Phase::Serving => {
                 self.phase = Phase::Draining(until);
+                self.tell_end();
                 self.daemon.stop_taking();
             }
             Phase::Draining(None) => self.phase = Phase::Draining(until),
@@ -263,6 +291,7 @@ impl Watch {
     fn end(&mut self, now: Time) {
         if !matches!(self.phase, Phase::Ending(_)) {
             self.phase = Phase::Ending(self.parts.shutdown.map(|limit| now + limit.saturating_sub(PATIENCE)));
+            self.tell_end();
             self.daemon.stop_taking();
         }
     }
@@ -270,7 +299,11 @@ impl Watch {
     /// Ends with no request running.
     fn leave(self) -> i32 {
         let Watch {
-            daemon, pulse, parts, ..
+            daemon,
+            pulse,
+            parts,
+            told_end,
+            ..
         } = self;
         // Exit handlers may take as long as they like, in all of the time there is.
         if let Some(limit) = parts.shutdown {
@@ -280,6 +313,10 @@ impl Watch {
             });
         }
         pulse.stop();
+        if let Some(told) = told_end {
+            // It ends, empty, when they have been told.
+            let _ = told.recv();
+        }
         // The threads are gone but for their last steps.
         let mut daemon = daemon;
         loop {

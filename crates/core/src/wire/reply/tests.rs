@@ -25,7 +25,7 @@ fn text(event: &Event<'_>) -> String {
             format!("Head {} {} {headers}", head.status, lossy(head.reason))
         }
         Event::Data(data) => format!("Data {}", lossy(data)),
-        Event::Log(level, text) => format!("Log {level:?} {}", lossy(text)),
+        Event::Log(level, site, text) => format!("Log {level:?} {}:{} {}", lossy(site.file), site.line, lossy(text)),
         other => format!("{other:?}"),
     }
 }
@@ -43,13 +43,17 @@ fn put_data(out: &mut Vec<u8>, bytes: &[u8]) {
 fn whole_reply() -> Vec<u8> {
     let mut out = Vec::new();
     out.extend(bare(Kind::Started, NONCE));
-    log(NONCE, Level::Warning, b"slow", &mut out);
+    let site = Site {
+        file: b"shop.py",
+        line: 70_000,
+    };
+    log(NONCE, Level::Warning, site, b"slow", &mut out);
     out.extend(bare(Kind::WantBody, NONCE));
     put_head(&mut out);
     put_data(&mut out, b"hello");
     out.extend(file(NONCE, 5, 7));
     put_data(&mut out, b"!");
-    log(NONCE, Level::Error, b"", &mut out);
+    log(NONCE, Level::Error, Site::NONE, b"", &mut out);
     out.extend(bare(Kind::End, NONCE));
     out
 }
@@ -59,13 +63,13 @@ fn a_whole_reply() {
     let (seen, error) = events(&mut Reader::new(NONCE, true), &whole_reply());
     let expected = [
         "Started",
-        "Log Warning slow",
+        "Log Warning shop.py:70000 slow",
         "WantBody",
         "Head 200 OK A=1,Set-Cookie=",
         "Data hello",
         "File { offset: 5, length: 7 }",
         "Data !",
-        "Log Error ",
+        "Log Error :0 ",
         "End(Complete)",
     ];
     assert_eq!(seen, expected);
@@ -222,10 +226,23 @@ fn heads() {
 }
 
 #[test]
-fn long_log_records_are_cut() {
-    let mut out = Vec::new();
-    log(NONCE, Level::Info, &[b'x'; MAX_LOG + 1], &mut out);
-    assert_eq!(out.len(), HEADER + 1 + MAX_LOG);
-    let (seen, error) = events(&mut Reader::new(NONCE, false), &out);
-    assert_eq!((seen.len(), error), (1, Error::Incomplete));
+fn long_log_texts_are_parted_at_lines() {
+    for (text, lengths) in [
+        (vec![b'x'; MAX_LOG], vec![MAX_LOG]),
+        (vec![b'x'; MAX_LOG + 1], vec![MAX_LOG, 1]),
+        (
+            [vec![b'x'; MAX_LOG - 9], vec![b'\n'], vec![b'y'; 20]].concat(),
+            vec![MAX_LOG - 9, 20],
+        ),
+        ([vec![b'x'; MAX_LOG], b"\n".to_vec()].concat(), vec![MAX_LOG, 0]),
+    ] {
+        let mut out = Vec::new();
+        log(NONCE, Level::Info, Site::NONE, &text, &mut out);
+        let mut reader = Reader::new(NONCE, false);
+        let mut input = &out[..];
+        for length in lengths {
+            assert!(matches!(reader.next(&mut input), Ok(Event::Log(_, _, text)) if text.len() == length));
+        }
+        assert_eq!(reader.next(&mut input).unwrap_err(), Error::Incomplete);
+    }
 }

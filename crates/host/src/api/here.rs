@@ -1,0 +1,76 @@
+//! What the host's Python sources ask about here and now: the request of the thread, and the log.
+
+use std::ffi::{CStr, c_int};
+use std::sync::Arc;
+
+use wsgi_core::abi::{Level, Site};
+
+use crate::adapter::{Live, Server};
+use crate::python::{Class, Error, Kind, Members, Object, Result};
+
+/// The object to ask.
+pub struct Here {
+    server: Arc<Server>,
+}
+
+impl Here {
+    /// For an interpreter of this server.
+    pub fn of(server: Arc<Server>) -> Here {
+        Here { server }
+    }
+}
+
+impl Class for Here {
+    const NAME: &'static CStr = c"mod_wsgi.Here";
+    const DOC: &'static CStr = c"What is known of the calling thread's request, and the log.";
+
+    fn members(members: &mut Members<Here>) {
+        members
+            .method(
+                c"request_data",
+                c"request_data() -> dict of the thread's request",
+                request_data,
+            )
+            .method(
+                c"log_level",
+                c"log_level() -> httpd's number of the least important level that is shown",
+                log_level,
+            )
+            .method(
+                c"log",
+                c"log(level, file, line, text): logs each line at httpd's level of that number",
+                log,
+            );
+    }
+}
+
+fn request_data<'py>(_: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    let data = Live::current().and_then(|live| live.seen(me.py()).map(|seen| seen.data));
+    data.ok_or_else(|| Error::new(me.py(), Kind::Runtime, "this thread runs no request"))
+}
+
+fn log_level<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    let level = Live::current().map_or_else(|| this.server.log.level(), |live| live.log_level);
+    me.py().int(level as i64)
+}
+
+fn log<'py>(this: &Here, me: &Object<'py>, arguments: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    let [level, file, line, text] = arguments else {
+        return Err(Error::new(me.py(), Kind::Type, "log() takes level, file, line, text"));
+    };
+    let level = level.as_int().and_then(|level| c_int::try_from(level).ok());
+    let level = Level::from_raw(level.unwrap_or(-1));
+    let line = line.as_int().and_then(|line| u32::try_from(line).ok()).unwrap_or(0);
+    let (file, text) = (file.to_text(), text.to_text());
+    let site = Site {
+        file: file.as_bytes(),
+        line,
+    };
+    me.py().detach(|| {
+        let logged = Live::current().is_some_and(|live| live.log_from(level, site, text.as_bytes()));
+        if !logged {
+            this.server.log.log_from(level, site, text.as_bytes());
+        }
+    });
+    Ok(me.py().none())
+}
