@@ -122,7 +122,7 @@ class Queue:
         ]
         if mtime is None:
             mtime = script.stat().st_mtime_ns // 1000
-        head = struct.pack("<qq4B", mtime, time.time_ns() // 1000, 1, 0, 0, 0)
+        head = struct.pack("<qq6B", mtime, time.time_ns() // 1000, 1, 0, 0, 0, 6, 0)
         head += short(str(script)) + short(group) + short("application") + pairs(variables)
         mode = 0 if body is None else 1 if isinstance(body, bytes) else 2
         now = time.monotonic_ns() // 1000
@@ -206,7 +206,8 @@ class Exchange:
             reply.body += os.pread(descriptor, length, offset)
             os.close(descriptor)
         elif kind is Kind.LOG:
-            reply.log.append((contents[0], contents[1:].decode("utf-8", "replace")))
+            (length,) = struct.unpack_from("<H", contents, 5)
+            reply.log.append((contents[0], contents[7 + length :].decode("utf-8", "replace")))
         elif kind is Kind.WANT_BODY:
             threading.Thread(target=self._send_body, daemon=True).start()
         elif kind is Kind.REFUSED:
