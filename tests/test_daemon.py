@@ -6,6 +6,7 @@ import pwd
 import re
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,19 @@ def test_home_and_umask(start_httpd):
     assert seen["cwd"] == str(httpd.root / "htdocs")
     assert seen["path"][0] == str(httpd.root / "htdocs")
     assert seen["umask"] == 0o027
+
+
+@pytest.mark.parametrize(
+    ("option", "shown"), [("%{GROUP}", "(wsgi:shop)"), ("my shop", "my shop"), ("x" * 5000, "xxx")]
+)
+def test_display_name(start_httpd, option, shown):
+    """`display-name=`: what ps shows, no longer than the line that the daemon was started with."""
+    seen = about(start_httpd(group(options=f'display-name="{option}" threads=1')))
+    line = Path(f"/proc/{seen['pid']}/cmdline").read_bytes()
+    assert line.rstrip(b"\0").decode().startswith(shown)
+    assert set(line) - set(shown.encode()) == {0}
+    assert len(line) < 5000
+    assert seen["prefix"] == str(pythons.ask(pythons.DEFAULT).prefix)
 
 
 def test_python_path(start_httpd):
@@ -220,6 +234,58 @@ def test_memory(start_httpd):
     assert occurrences(daemon, wanted) == 0
     for pid in httpd.supervisors():
         assert occurrences(pid, wanted) == 0
+
+
+# --- the way between httpd and a daemon
+
+
+def test_send_buffer(start_httpd):
+    """`send-buffer-size=`: what waits between httpd and a daemon. The kernel doubles the number, for its own needs."""
+    httpd = start_httpd(group(options="send-buffer-size=20000") + group("other"))
+    assert json.loads(httpd.get("/shop/buffers").body) == [40_000]
+    assert json.loads(httpd.get("/other/buffers").body) != [40_000]
+
+
+def test_header_buffer(start_httpd):
+    """`header-buffer-size=`: a longer line of a reply's head is a 500; without it only the whole head is bounded."""
+    httpd = start_httpd(group(options="header-buffer-size=8192") + group("other"))
+    assert httpd.get("/shop/header/8000").status == 200
+    assert httpd.get("/shop/header/9000").status == 500
+    httpd.log.expect("WSGI0141: process group shop: a header of the reply is longer than header-buffer-size")
+    assert httpd.get("/other/header/9000").status == 200
+
+
+@pytest.mark.parametrize("option", ["response-socket-timeout=1", "socket-timeout=1"])
+def test_response_socket_timeout(start_httpd, option):
+    """A client that does not take the reply holds a daemon's thread for no longer than that."""
+    httpd = start_httpd("Timeout 300\n" + group(options=f"threads=1 {option}"))
+    with httpd.connect() as connection:
+        connection.send_head("GET", "/shop/flood")
+        assert connection.head().status == 200
+        # Who waits for the thread has no longer than socket-timeout either.
+        wait_for(lambda: httpd.get("/shop/pid").status == 200, "the thread to be free")
+    httpd.log.allow("WSGI0141: process group shop: no answer within socket-timeout")
+
+
+@pytest.mark.parametrize(("option", "statuses"), [("", {200, 503}), ("connect-timeout=15", {200})])
+def test_full_queue(start_httpd, option, statuses):
+    """A full queue refuses at once, unless `connect-timeout=` lets requests wait for a place in it."""
+    httpd = start_httpd(
+        group(options=f"threads=1 queue-limit=1 {option}"), lambda httpd: make(httpd, "traces"), threads=64
+    )
+    with ExitStack() as stack:
+        connections = [stack.enter_context(httpd.connect()) for _ in range(40)]
+        connections[0].send_head("GET", "/shop/wait/go")
+        wait_for(lambda: list((httpd.root / "traces").glob("begun-go*")), "the first request to run")
+        for connection in connections[1:]:
+            connection.send_head("GET", "/shop/pid", {"X-Long": "x" * 8000})
+        replies = []
+        if 503 in statuses:
+            replies += [connection.reply().status for connection in connections[-10:]]
+        (httpd.root / "traces/go").touch()
+        replies += [connection.reply().status for connection in connections[: 40 - len(replies)]]
+    assert set(replies) == statuses
+    httpd.log.allow("WSGI0142: process group shop did not take the request: its queue is full")
 
 
 # --- the configuration

@@ -48,6 +48,12 @@ pub struct Group {
     script_owner: Option<ScriptOwner>,
     /// When a request was refused last, in seconds of `CLOCK_MONOTONIC`.
     refused: AtomicU64,
+    /// How long a request tries to get into a full queue.
+    pub entry_timeout: Duration,
+    /// How long each write to the client may wait; `None`: as httpd has it.
+    pub write_timeout: Option<Duration>,
+    /// Longest line of a reply's head.
+    pub longest_header: Option<u64>,
     /// Reply pairs between requests.
     pub pairs: Pool,
     /// How long a request may wait for a daemon.
@@ -78,7 +84,10 @@ impl Group {
             slot: (index * SLOT) as u64,
             script_owner: definition.script_owner,
             refused: AtomicU64::new(0),
-            pairs: Pool::default(),
+            entry_timeout: options.connect_timeout,
+            write_timeout: options.response_socket_timeout.or(options.socket_timeout),
+            longest_header: options.header_buffer_size,
+            pairs: Pool::new(options.send_buffer_size),
             queue_timeout: options.queue_timeout,
             socket_timeout: options.socket_timeout.unwrap_or(timeout),
             client_timeout: timeout,

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
 };
 
 /// A pair that no exchange uses.
@@ -34,15 +34,24 @@ pub struct Received {
 }
 
 /// Pairs of one group that wait for a request. They never leave the group, and so never a user.
-#[derive(Default)]
 pub struct Pool {
     idle: Mutex<Vec<Idle>>,
+    /// Size of their buffers; `None`: the system's.
+    buffer: Option<usize>,
 }
 
 /// Most pairs that one httpd child keeps for a group. Each is two descriptors, and there may be many groups.
 const MOST_IDLE: usize = 32;
 
 impl Pool {
+    /// No pairs yet. `buffer`: how many bytes may wait in each direction; `None`: as many as the system says.
+    pub fn new(buffer: Option<u64>) -> Pool {
+        Pool {
+            idle: Mutex::default(),
+            buffer: buffer.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+        }
+    }
+
     /// A pair: one that was used before, and in which nothing is left, or a new one.
     pub fn take(&self) -> Result<(Near, OwnedFd), Errno> {
         // The lock is held for no longer than it takes to get one.
@@ -53,7 +62,7 @@ impl Pool {
                 return Ok((near, far));
             }
         }
-        new()
+        new(self.buffer)
     }
 
     /// Keeps a pair for the next request, if `far` is the other end of `near`.
@@ -66,8 +75,13 @@ impl Pool {
     }
 }
 
-fn new() -> Result<(Near, OwnedFd), Errno> {
+fn new(buffer: Option<usize>) -> Result<(Near, OwnedFd), Errno> {
     let (socket, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    for end in [&socket, &far] {
+        if let Some(bytes) = buffer {
+            sockopt::set_socket_send_buffer_size(end, bytes)?;
+        }
+    }
     let inode = inode(far.as_fd())?;
     Ok((Near { socket, inode }, far))
 }

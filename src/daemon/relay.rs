@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
+use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -23,7 +24,7 @@ use super::upload::{Step, Upload};
 use crate::environ::Environ;
 use crate::httpd::log;
 use crate::httpd::reply::{Files, Piece, Reply};
-use crate::httpd::request::Request;
+use crate::httpd::request::{Request, WriteLimit};
 use crate::module::Wsgi;
 use crate::target::Target;
 
@@ -47,6 +48,8 @@ pub enum End {
 
 /// Received at a time.
 const PIECE: usize = 64 * 1024;
+/// How often a request tries to get into a full queue.
+const ENTRY: Duration = Duration::from_millis(20);
 /// How often a waiting request looks after its group.
 const LOOK: Duration = Duration::from_millis(500);
 /// How soon the client is asked again for more of the body where its connection cannot be watched (HTTP/2).
@@ -86,6 +89,8 @@ pub struct Relay<'r, 'e> {
     files: VecDeque<OwnedFd>,
     /// A file that waits for what follows it.
     held: Option<Piece<'static>>,
+    /// How long the client may keep a write waiting.
+    write_limit: Option<WriteLimit<'r>>,
 }
 
 impl<'r, 'e> Relay<'r, 'e> {
@@ -134,7 +139,19 @@ impl<'r, 'e> Relay<'r, 'e> {
             Ok(encoded) => encoded,
             Err(error) => return End::Failed(413, error.to_string()),
         };
-        match enqueue(group.queue(), &out[..encoded.datagram], far.as_fd()) {
+        let patience = now() + group.entry_timeout;
+        let entered = loop {
+            match enqueue(group.queue(), &out[..encoded.datagram], far.as_fd()) {
+                Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS)
+                    if now() < patience.min(deadline.unwrap_or(patience))
+                        && !matches!(group.state(), State::Failed { .. }) =>
+                {
+                    sleep(ENTRY);
+                }
+                result => break result,
+            }
+        };
+        match entered {
             Ok(()) => drop(far), // From now on only the daemon holds it.
             Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS) => {
                 group.pairs.put(near, far);
@@ -169,6 +186,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             begun: false,
             files: VecDeque::new(),
             held: None,
+            write_limit: None,
         };
         for part in rest.chunks(MAX_DATA) {
             relay.out.extend_from_slice(&head_more(nonce, part.len()));
@@ -400,6 +418,14 @@ impl<'r, 'e> Relay<'r, 'e> {
                 return Err(Stop::Invalid("header that may not be sent"));
             }
         }
+        let too_long = |limit: u64| {
+            headers
+                .iter()
+                .any(|(name, value)| (name.len() + 2 + value.len()) as u64 > limit)
+        };
+        if self.group.longest_header.is_some_and(too_long) {
+            return Err(Stop::LongHeader);
+        }
         if head.reason.iter().any(u8::is_ascii_control) {
             return Err(Stop::Invalid("reason that may not be sent"));
         }
@@ -412,6 +438,10 @@ impl<'r, 'e> Relay<'r, 'e> {
             return Ok(());
         }
         self.headed = true;
+        self.write_limit = self
+            .group
+            .write_timeout
+            .and_then(|limit| self.request.limit_writes(limit));
         self.reply.forget_content();
         self.reply.set_status(head.status, head.reason);
         for (name, value) in headers {
@@ -490,6 +520,10 @@ impl<'r, 'e> Relay<'r, 'e> {
             }
             Stop::FilterAnswered => return End::FilterAnswered,
             Stop::Gone => (502, "the daemon ended before it had answered".to_owned()),
+            Stop::LongHeader => (
+                500,
+                "a header of the reply is longer than header-buffer-size".to_owned(),
+            ),
             Stop::Invalid(reason) => (502, format!("the daemon broke the protocol: {reason}")),
             Stop::Silent | Stop::Late | Stop::GivenUp => (504, "no answer within socket-timeout".to_owned()),
             Stop::System(error) => (500, format!("the answer cannot be received: {error}")),
@@ -513,6 +547,8 @@ enum Stop {
     Gone,
     /// The daemon sent what it may not send.
     Invalid(&'static str),
+    /// A line of the reply's head is too long.
+    LongHeader,
     /// The daemon runs the request, but has been silent for too long.
     Silent,
     /// No daemon has begun the request in time.

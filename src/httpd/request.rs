@@ -4,6 +4,7 @@ use std::ffi::CStr;
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
+use std::time::Duration;
 
 use super::module::Module;
 use super::pool::Pool;
@@ -16,6 +17,20 @@ use super::{ffi, text};
 pub struct Request<'r> {
     raw: NonNull<ffi::request_rec>,
     borrowed: PhantomData<&'r ()>,
+}
+
+/// How long writes to the client may wait, until this is dropped.
+pub struct WriteLimit<'r> {
+    socket: *mut ffi::apr_socket_t,
+    before: ffi::apr_interval_time_t,
+    request: PhantomData<Request<'r>>,
+}
+
+impl Drop for WriteLimit<'_> {
+    fn drop(&mut self) {
+        // SAFETY: the socket of a live request's connection.
+        unsafe { ffi::apr_socket_timeout_set(self.socket, self.before) };
+    }
 }
 
 /// What the request's file name leads to.
@@ -176,6 +191,27 @@ impl<'r> Request<'r> {
             let mut fd: ffi::apr_os_sock_t = -1;
             let known = !socket.is_null() && ffi::apr_os_sock_get(&raw mut fd, socket) == 0 && fd >= 0;
             known.then(|| BorrowedFd::borrow_raw(fd))
+        }
+    }
+
+    /// Sets how long a write to the client may wait, in place of `Timeout`, for the life of what is returned. Nothing where
+    /// the request has no socket of its own (HTTP/2).
+    pub fn limit_writes(self, limit: Duration) -> Option<WriteLimit<'r>> {
+        // SAFETY: the request's own connection and its socket, open as long as the request runs.
+        unsafe {
+            let connection = self.fields().connection;
+            let socket = ffi::ap_get_conn_socket(connection);
+            if !(*connection).master.is_null() || socket.is_null() {
+                return None;
+            }
+            let mut before = 0;
+            ffi::apr_socket_timeout_get(socket, &raw mut before);
+            ffi::apr_socket_timeout_set(socket, i64::try_from(limit.as_micros()).unwrap_or(i64::MAX));
+            Some(WriteLimit {
+                socket,
+                before,
+                request: PhantomData,
+            })
         }
     }
 

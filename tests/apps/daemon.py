@@ -151,6 +151,29 @@ def length(environ, start_response, _):
     return answer(start_response, len(environ["wsgi.input"].read()))
 
 
+def buffers(environ, start_response, _):
+    """Sizes of the send buffers of the sockets that replies go to."""
+    sizes = []
+    for name, target in descriptors().items():
+        if target.startswith("socket:") and int(name) > 2:
+            with socket.socket(fileno=os.dup(int(name))) as one:
+                if one.type == socket.SOCK_STREAM:
+                    sizes.append(one.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF))
+    return answer(start_response, json.dumps(sizes))
+
+
+def header(environ, start_response, size):
+    """A header of that many bytes."""
+    return answer(start_response, "ok", [("X-Long", "x" * int(size))])
+
+
+def flood(environ, start_response, _):
+    """More than any buffers hold."""
+    start_response("200 OK", [])
+    for _ in range(1000):
+        yield bytes(100_000)
+
+
 def fork(environ, start_response, how):
     """Forks; the child comes back into the server."""
     start_response("200 OK", [])

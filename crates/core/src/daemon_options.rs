@@ -83,7 +83,7 @@ pub struct DaemonOptions {
     pub interrupt_timeout: Option<Duration>,
     /// `graceful-timeout`: how long a draining daemon's requests may take; `None`: as long as they like.
     pub graceful_timeout: Option<Duration>,
-    /// `eviction-timeout`: the same after SIGUSR1; `None`: as `graceful-timeout`.
+    /// `eviction-timeout`: the same from SIGUSR1 on; `None`: as `graceful-timeout`, from when it is replaced on.
     pub eviction_timeout: Option<Duration>,
     /// `shutdown-timeout`: how long a shutdown may take before the hard end; `None`: as long as it likes.
     pub shutdown_timeout: Option<Duration>,
@@ -95,7 +95,8 @@ pub struct DaemonOptions {
     /// `WSGIGracefulReload` says. New here.
     pub graceful_reload: Option<bool>,
 
-    /// `connect-timeout`: how long a request tries to get into the queue.
+    /// `connect-timeout`: how long a request tries to get into a full queue. Without it, and unlike mod_wsgi, it does not:
+    /// so many others wait before it that its client had better come back later.
     pub connect_timeout: Duration,
     /// `socket-timeout`: for each read and write between httpd and a daemon; `None`: httpd's `Timeout`.
     pub socket_timeout: Option<Duration>,
@@ -113,9 +114,9 @@ pub struct DaemonOptions {
     pub response_flush_delay: Duration,
     /// `response-buffer-size`: most bytes that httpd passes on between flushes.
     pub response_buffer_size: u64,
-    /// `header-buffer-size`: longest line of a response header, in bytes.
-    pub header_buffer_size: u64,
-    /// `send-buffer-size`: bytes; `None`: the system's.
+    /// `header-buffer-size`: longest line of a response header, in bytes; `None`: the head is bounded as a whole.
+    pub header_buffer_size: Option<u64>,
+    /// `send-buffer-size`: bytes that wait between httpd and a daemon, in each direction; `None`: the system's.
     pub send_buffer_size: Option<u64>,
     /// `receive-buffer-size`: bytes; `None`: the system's.
     pub receive_buffer_size: Option<u64>,
@@ -175,7 +176,7 @@ impl DaemonOptions {
             deadlock_timeout: Some(Duration::from_secs(300)),
             startup_timeout: None,
             graceful_reload: None,
-            connect_timeout: Duration::from_secs(15),
+            connect_timeout: Duration::ZERO,
             socket_timeout: None,
             queue_timeout: None,
             queue_limit: None,
@@ -184,7 +185,7 @@ impl DaemonOptions {
             response_socket_timeout: None,
             response_flush_delay: Duration::from_millis(5),
             response_buffer_size: 8 * 1024 * 1024,
-            header_buffer_size: 32 * 1024,
+            header_buffer_size: None,
             send_buffer_size: None,
             receive_buffer_size: None,
             socket_user: None,
@@ -255,11 +256,6 @@ impl DaemonOptions {
     /// How many requests may wait, at least 1.
     pub fn queue_limit(&self) -> u32 {
         self.queue_limit.unwrap_or(self.listen_backlog).max(1)
-    }
-
-    /// How long requests may take after SIGUSR1.
-    pub fn eviction_timeout(&self) -> Option<Duration> {
-        self.eviction_timeout.or(self.graceful_timeout)
     }
 
     /// What `ps` shall show: `%{GROUP}` stands for `(wsgi:NAME)`.

@@ -5,18 +5,13 @@ use super::value::Value;
 use crate::directive::Refusal;
 
 /// Options that are checked but change nothing here.
-pub const NO_EFFECT: [&str; 8] = [
-    // There is no socket file that somebody could own, and nothing to connect to.
+pub const NO_EFFECT: [&str; 4] = [
+    // There is no socket file that somebody could own.
     "socket-user",
-    "connect-timeout",
     // Replies go to the client as they come.
-    "response-socket-timeout",
     "response-flush-delay",
     "response-buffer-size",
-    // A reply's head is bounded as a whole.
-    "header-buffer-size",
-    // Reply pairs are the same for all groups.
-    "send-buffer-size",
+    // What is sent over a socketpair waits with the sender (unix(7)).
     "receive-buffer-size",
 ];
 
@@ -338,8 +333,8 @@ static OPTIONS: [Row; 50] = [
         [
             "connect-timeout",
             "seconds",
-            "15",
-            "Has no effect: there is nothing to connect to",
+            "0",
+            "How long a request waits for a place in a full queue until it is answered 503",
         ],
         |o, v| put!(o.connect_timeout = v.seconds()?),
     ),
@@ -393,7 +388,7 @@ static OPTIONS: [Row; 50] = [
             "response-socket-timeout",
             "seconds",
             "socket-timeout",
-            "Has no effect: the response is sent as it comes, under httpd's Timeout",
+            "How long each write to the client may wait while it is sent the response; without both, httpd's Timeout",
         ],
         |o, v| put!(o.response_socket_timeout = v.timeout()?),
     ),
@@ -419,17 +414,17 @@ static OPTIONS: [Row; 50] = [
         [
             "header-buffer-size",
             "bytes",
-            "32768",
-            "Has no effect: the head of a response is bounded as a whole",
+            "0",
+            "Longest line of a response's head; longer ones are answered 500. 0: 1 MB for the whole head",
         ],
-        |o, v| put!(o.header_buffer_size = v.buffer(8192)?.unwrap_or(32 * 1024)),
+        |o, v| put!(o.header_buffer_size = v.buffer(8192)?),
     ),
     valued(
         [
             "send-buffer-size",
             "bytes",
             "0",
-            "Has no effect: the size is the same for all groups",
+            "Buffers between httpd and a daemon, in both directions; 0: the system's size",
         ],
         |o, v| put!(o.send_buffer_size = v.buffer(512)?),
     ),
@@ -438,7 +433,7 @@ static OPTIONS: [Row; 50] = [
             "receive-buffer-size",
             "bytes",
             "0",
-            "Has no effect: the size is the same for all groups",
+            "Has no effect: send-buffer-size is for both directions",
         ],
         |o, v| put!(o.receive_buffer_size = v.buffer(512)?),
     ),

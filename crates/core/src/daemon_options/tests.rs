@@ -28,10 +28,10 @@ fn name_alone_gives_the_defaults() {
     assert_eq!((options.processes(), options.multiprocess()), (1, false));
     assert_eq!((options.threads, options.multithread()), (15, true));
     assert_eq!(options.graceful_timeout, seconds(15));
-    assert_eq!(options.eviction_timeout(), seconds(15));
+    assert_eq!(options.eviction_timeout, None);
     assert_eq!(options.shutdown_timeout, seconds(5));
     assert_eq!(options.deadlock_timeout, seconds(300));
-    assert_eq!(options.connect_timeout, Duration::from_secs(15));
+    assert_eq!(options.connect_timeout, Duration::ZERO);
     assert_eq!(options.queue_limit(), 100);
     assert!(DaemonOptions::parse(Words::new(b"")).is_err());
 }
@@ -65,7 +65,7 @@ fn values() {
     assert_eq!(options.maximum_requests, Some(1));
     assert_eq!(options.request_timeout, seconds(60));
     assert_eq!(options.graceful_timeout, None);
-    assert_eq!(options.eviction_timeout(), seconds(7));
+    assert_eq!(options.eviction_timeout, seconds(7));
     assert_eq!(options.response_flush_delay, Duration::ZERO);
     assert_eq!(options.response_buffer_size, 65_536);
     assert_eq!(options.cpu_priority, -5);
@@ -94,7 +94,7 @@ fn zero_is_off_or_the_default() {
         assert_eq!(options, DaemonOptions::new(b"shop".to_vec()), "{name}");
     }
     assert_eq!(good("response-buffer-size=0").response_buffer_size, 8 << 20);
-    assert_eq!(good("header-buffer-size=0").header_buffer_size, 32 << 10);
+    assert_eq!(good("header-buffer-size=0").header_buffer_size, None);
     assert_eq!(good("shutdown-timeout=0").shutdown_timeout, None);
     assert_eq!(good("deadlock-timeout=0").deadlock_timeout, None);
 }

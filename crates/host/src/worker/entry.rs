@@ -23,6 +23,27 @@ fn main(python: Interpreter) {
     exit(super::run(python, control))
 }
 
+/// Shows the process under that title in `ps`, cut to the length of the command line that it was started with: the title
+/// takes that line's place in memory (proc(5), `arg_start` and `arg_end`). To be called while the process has one thread.
+pub fn show_as(title: &[u8]) {
+    // Nobody needs it to be there.
+    let Ok(stat) = std::fs::read_to_string("/proc/self/stat") else {
+        return;
+    };
+    // The name in parentheses may hold anything; what follows it begins with the third field.
+    let fields = stat.rsplit_once(") ").map_or("", |(_, fields)| fields);
+    let field = |number: usize| fields.split(' ').nth(number - 3)?.parse::<usize>().ok();
+    let (Some(start @ 1..), Some(end)) = (field(48), field(49)) else {
+        return;
+    };
+    let Some(room) = end.checked_sub(start + 1) else { return };
+    let mut line = title[..title.len().min(room)].to_vec();
+    line.resize(room, 0);
+    // SAFETY: the kernel says that the command line is there, of which the last byte stays as it is; it lies on the stack
+    // of the first thread. Python has made copies of it, and no other thread is there to read it.
+    unsafe { std::ptr::copy_nonoverlapping(line.as_ptr(), start as *mut u8, room) };
+}
+
 /// Ends the process at once: without the exit handlers of C libraries, which crash while other threads run.
 pub fn exit(code: i32) -> ! {
     // SAFETY: ends the process.

@@ -68,6 +68,9 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         }
     };
     let log = Arc::new(StandardError::new(settings.group.clone(), settings.log_level));
+    if let Some(title) = settings.options.title() {
+        entry::show_as(&title);
+    }
     let panics = Arc::clone(&log);
     report_panics_to(move |text| panics.log(Level::Critical, text.as_bytes()));
 
