@@ -99,6 +99,7 @@ def test_broken_script_keeps_old(start_httpd):
     httpd.log.allow(".")
 
 
+@pytest.mark.mpms("event")
 def test_broken_script_keeps_old_if_not_preloaded(start_httpd):
     """The same for a script that the configuration does not have preloaded, once requests have used it."""
 
@@ -121,6 +122,7 @@ def test_broken_script_keeps_old_if_not_preloaded(start_httpd):
     httpd.log.allow(".")
 
 
+@pytest.mark.mpms("event")
 def test_script_gone(start_httpd):
     """A script that was used and is deleted keeps nobody from being replaced."""
 
@@ -138,6 +140,7 @@ def test_script_gone(start_httpd):
     httpd.log.expect("WSGI0111: script .*late.wsgi does not exist")
 
 
+@pytest.mark.mpms("event")
 def test_import_script_fails(start_httpd):
     """A script of WSGIImportScript that cannot be loaded is logged; the group serves, and a request tries again."""
 
@@ -156,6 +159,7 @@ def test_import_script_fails(start_httpd):
     wait_for(lambda: httpd.get("/late").body == b"mended", "the mended script")
 
 
+@pytest.mark.mpms("event")
 def test_young_daemons_killed(start_httpd):
     """Daemons that are killed as soon as they have served are replaced again and again: these are no failed starts."""
     httpd = start_httpd(BASE.format(options="threads=2"), prepare)
@@ -167,6 +171,7 @@ def test_young_daemons_killed(start_httpd):
         httpd.log.expect(f"WSGI0710: group 'shop': daemon process {pid} was killed by SIGKILL")
 
 
+@pytest.mark.mpms("event")
 def test_evicted(start_httpd):
     """SIGUSR1: a new daemon is there first; then the old one has what is left of eviction-timeout for its requests."""
     httpd = start_httpd(
@@ -187,6 +192,7 @@ def test_evicted(start_httpd):
     httpd.log.allow("WSGI0143|WSGI0302|WSGI0505|WSGI0716")
 
 
+@pytest.mark.mpms("event")
 def test_startup_timeout(start_httpd):
     """An application that requests cannot load within startup-timeout fails its group after two tries."""
 
