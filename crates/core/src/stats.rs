@@ -8,7 +8,9 @@
 
 pub mod histogram;
 pub mod page;
+pub mod proc;
 pub mod reading;
+pub mod report;
 
 /// What the time of a request goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

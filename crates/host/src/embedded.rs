@@ -125,6 +125,7 @@ unsafe extern "C" fn run(
                 request_start: raw.request_start,
                 queue_start: 0,
                 daemon_start: 0,
+                queue_bytes: 0,
                 https: raw.https,
                 header_only: raw.header_only,
                 log_level: Level::from_raw(raw.log_level),

@@ -19,6 +19,8 @@ use crate::launch::Plan;
 pub struct Incoming {
     begin: Begin,
     status: File,
+    /// Where administrators are heard.
+    control: Option<OwnedFd>,
     groups: Vec<Declared>,
     /// The first thing that is wrong with it.
     fault: Option<String>,
@@ -63,7 +65,11 @@ pub struct Configuration {
     pub names: Vec<Vec<u8>>,
     /// Ends with the last of its httpd children.
     pub lifeline: OwnedFd,
+    /// Where administrators are heard, until it is in effect.
+    pub control: Option<OwnedFd>,
     status: File,
+    /// Number of the last report.
+    reports: u64,
     /// What the status page says.
     shown: Vec<Option<State>>,
 }
@@ -74,8 +80,10 @@ impl Incoming {
     /// # Errors
     /// When the status page is missing.
     pub fn new(begin: Begin, descriptors: Vec<OwnedFd>) -> Result<Incoming, String> {
-        let status = descriptors.into_iter().next().ok_or("the status page is missing")?;
+        let mut descriptors = descriptors.into_iter();
+        let status = descriptors.next().ok_or("the status page is missing")?;
         Ok(Incoming {
+            control: descriptors.next().filter(|_| begin.listens),
             begin,
             status: File::from(status),
             groups: Vec::new(),
@@ -125,7 +133,9 @@ impl Incoming {
             shown: vec![None; names.len()],
             names,
             lifeline,
+            control: self.control,
             status: self.status,
+            reports: 0,
         };
         Ok((configuration, self.groups, self.begin.log_level))
     }
@@ -166,6 +176,20 @@ impl Character {
 }
 
 impl Configuration {
+    /// Shows a report.
+    pub fn publish(&mut self, report: &[u8]) {
+        let at = status::report_at(self.names.len());
+        let length = report.len() as u64;
+        self.reports += 2;
+        let (begun, ended) = (self.reports - 1, self.reports);
+        // Readers see by the head what is not whole.
+        let _ = self
+            .status
+            .write_all_at(&status::report_head(begun, length), at)
+            .and_then(|()| self.status.write_all_at(report, at + status::REPORT_HEAD as u64))
+            .and_then(|()| self.status.write_all_at(&status::report_head(ended, length), at));
+    }
+
     /// Shows the state of its group number `at`.
     pub fn show(&mut self, at: usize, state: State) {
         if let Some(shown) = self.shown.get_mut(at)

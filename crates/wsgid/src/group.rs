@@ -8,9 +8,10 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use wsgi_core::abi::Level;
-use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, Scripts, State, Time};
+use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, Reason, Scripts, State, Time};
 use wsgi_core::wire::control::daemon::{FromDaemon, exit};
 
+use crate::books::{Books, usage};
 use crate::config::{Character, Declared};
 use crate::daemon::{Daemon, New, Said};
 use crate::log::Log;
@@ -40,6 +41,8 @@ pub struct Group {
     decisions: supervision::Group,
     daemons: Vec<Daemon>,
     scripts: Scripts,
+    /// What is remembered of daemons.
+    pub books: Books,
     stopping: bool,
     /// When to look whether requests wait, and whether one did the last time.
     look: Time,
@@ -56,6 +59,7 @@ impl Group {
             log: declared.log,
             daemons: Vec::new(),
             scripts: Scripts::default(),
+            books: Books::default(),
             stopping: false,
             look: Time::ZERO,
             waiting: false,
@@ -81,6 +85,30 @@ impl Group {
     /// How it is.
     pub fn state(&self) -> State {
         self.decisions.state()
+    }
+
+    /// How far a daemon has come, and its generation.
+    pub fn phase(&self, id: ProcessId) -> (&'static str, u64) {
+        self.decisions.phase(id)
+    }
+
+    /// Bytes of the requests that wait.
+    pub fn queue_bytes(&self) -> u64 {
+        rustix::io::ioctl_fionread(&self.queue).unwrap_or(0)
+    }
+
+    /// Ends the daemons that serve, as SIGTERM does, and starts others.
+    pub fn restart(&mut self, tools: &mut Tools<'_>) {
+        let serving = self.daemons.iter().filter(|daemon| self.phase(daemon.id).0 == "serving");
+        for id in serving.map(|daemon| daemon.id).collect::<Vec<_>>() {
+            self.with(id, |daemon| daemon.signal(Signal::TERM));
+            self.tell(Event::Exiting(id, Reason::ShutdownSignal), tools);
+        }
+    }
+
+    /// The generation of the daemons that are started now.
+    pub fn generation(&self) -> u64 {
+        self.decisions.generation()
     }
 
     /// Number of daemons that are being started.
@@ -128,11 +156,18 @@ impl Group {
                         }
                     }
                     Action::Drain(id) => {
+                        self.books.asked(id);
                         let limit = self.character.settings.graceful_timeout;
                         self.with(id, |daemon| daemon.drain(limit));
                     }
-                    Action::Terminate(id) => self.with(id, |daemon| daemon.signal(Signal::TERM)),
-                    Action::Kill(id) => self.with(id, |daemon| daemon.signal(Signal::KILL)),
+                    Action::Terminate(id) => {
+                        self.books.asked(id);
+                        self.with(id, |daemon| daemon.signal(Signal::TERM));
+                    }
+                    Action::Kill(id) => {
+                        self.books.forced(id);
+                        self.with(id, |daemon| daemon.signal(Signal::KILL));
+                    }
                     Action::Note(note) => self.note(note, tools),
                 }
             }
@@ -174,6 +209,7 @@ impl Group {
                         Level::Info,
                         format!("WSGI0703: daemon process {pid} is to be replaced: {reason}"),
                     );
+                    self.books.said(id, reason);
                     self.tell(Event::Replace(id, reason), tools);
                 }
                 Said::Message(FromDaemon::Exiting(reason)) => {
@@ -182,6 +218,7 @@ impl Group {
                         Level::Info,
                         format!("WSGI0704: daemon process {pid} ends: {reason}"),
                     );
+                    self.books.said(id, reason);
                     self.tell(Event::Exiting(id, reason), tools);
                 }
             }
@@ -198,9 +235,12 @@ impl Group {
         if self.stopping {
             self.daemons[at].signal_left_behind(Signal::KILL);
         }
-        let Some(exit) = self.daemons[at].ended() else {
+        let daemon = &self.daemons[at];
+        let (reading, usage) = (daemon.reading(), usage(daemon.pid.as_raw()));
+        let Some(exit) = daemon.ended() else {
             return;
         };
+        self.books.ended(id, exit, reading.as_ref(), usage);
         self.tell(Event::Gone(id, exit), tools);
         let daemon = self.daemons.swap_remove(at);
         self.scripts.forget(id);
@@ -254,6 +294,7 @@ impl Group {
             "WSGI0701: daemon process {} starts (generation {generation})",
             daemon.pid
         );
+        self.books.starts += 1;
         self.daemons.push(daemon);
         self.write(tools, Level::Info, text);
         Ok(())

@@ -3,12 +3,15 @@
 //! It reads no file and no argument. Its configuration comes over the control socket (descriptor 3), its log goes to
 //! descriptor 2. It has one thread, loads no Python, and runs nothing of a tenant's under its own user.
 
+mod books;
 mod config;
+mod control;
 mod daemon;
 mod group;
 mod identity;
 mod launch;
 mod log;
+mod report;
 mod supervisor;
 mod sys;
 

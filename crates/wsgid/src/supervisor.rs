@@ -1,19 +1,29 @@
 //! The loop: waits until something happens, and passes it on to whom it concerns.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use wsgi_core::abi::Level;
-use wsgi_core::supervision::{Event, ProcessId, State};
+use wsgi_core::supervision::{Event, ProcessId, State, Time};
+use wsgi_core::wire::control::command::{Answer, Command};
 use wsgi_core::wire::control::parent::{FromSupervisor, ToSupervisor};
 
 use crate::config::{Configuration, Declared, Incoming};
+use crate::control::Control;
 use crate::group::{Group, Tools};
 use crate::log::Log;
+use crate::report::report;
 use crate::sys::socket::{self, Received};
 use crate::sys::{clock, signal};
+
+/// How often a report is made.
+const REPORT: Duration = Duration::from_secs(1);
+
+/// The same for each daemon.
+const REPORT_PER_DAEMON: Duration = Duration::from_millis(10);
 
 /// The whole program.
 #[derive(Debug)]
@@ -24,6 +34,10 @@ pub struct Supervisor {
     null: OwnedFd,
     /// The control socket. Never closed: its number is where daemons get theirs.
     control: OwnedFd,
+    /// That of administrators.
+    administrators: Control,
+    /// When the next report is made.
+    next_report: Time,
     /// httpd's parent process is there.
     parent: bool,
     stopping: bool,
@@ -42,6 +56,7 @@ enum Source {
     Signals,
     Lifeline(u64),
     Queue,
+    Administrators,
     Daemon(usize, ProcessId),
     Ended(usize, ProcessId),
 }
@@ -54,6 +69,8 @@ impl Supervisor {
             signals,
             null,
             control,
+            administrators: Control::default(),
+            next_report: Time::ZERO,
             parent: true,
             stopping: false,
             incoming: None,
@@ -78,11 +95,12 @@ impl Supervisor {
                     }
                     Source::Lifeline(generation) => self.orphan(generation),
                     // Looked at below.
-                    Source::Queue => {}
+                    Source::Queue | Source::Administrators => {}
                     Source::Daemon(at, id) => self.group(at, |group, tools| group.hear(id, tools)),
                     Source::Ended(at, id) => self.group(at, |group, tools| group.reap(id, tools)),
                 }
             }
+            self.attend();
             self.settle();
         }
     }
@@ -106,6 +124,7 @@ impl Supervisor {
                 configuration.show(at, state.map_or(State::Draining, |(_, state)| *state));
             }
         }
+        self.publish();
         let configurations = &self.configurations;
         self.groups.retain(|group| {
             let named = configurations
@@ -113,6 +132,56 @@ impl Supervisor {
                 .any(|known| known.names.iter().any(|name| name == group.name()));
             !group.finished() || (named && !self.stopping)
         });
+    }
+
+    /// Shows how everything is, from time to time.
+    fn publish(&mut self) {
+        let now = clock::now();
+        if self.next_report > now {
+            return;
+        }
+        // Less often where there is much to look at.
+        let daemons = self.groups.iter().map(|group| group.daemons().len()).sum::<usize>();
+        self.next_report = now + REPORT.max(REPORT_PER_DAEMON * u32::try_from(daemons).unwrap_or(u32::MAX));
+        if let Ok(report) = serde_json::to_vec(&report(&self.groups)) {
+            for configuration in &mut self.configurations {
+                configuration.publish(&report);
+            }
+        }
+    }
+
+    /// Does what administrators ask.
+    fn attend(&mut self) {
+        for (client, command) in self.administrators.attend() {
+            let answer = match command {
+                Command::Status => Answer::Report(report(&self.groups)),
+                Command::Reload { group } => self.renew(&group, |group, tools| group.tell(Event::Reload, tools)),
+                Command::Restart { group } => self.renew(&group, Group::restart),
+                Command::Stacks { .. } => Answer::Refused("not known yet".to_owned()),
+            };
+            self.administrators.answer(client, &answer);
+        }
+    }
+
+    /// Gives a group new daemons.
+    fn renew(&mut self, name: &str, by: impl FnOnce(&mut Group, &mut Tools<'_>)) -> Answer {
+        let Some(at) = self.groups.iter().position(|group| group.name() == name.as_bytes()) else {
+            let names = self.groups.iter().map(|group| String::from_utf8_lossy(group.name()));
+            let names = names.collect::<Vec<_>>().join(", ");
+            return Answer::Refused(format!("there is no process group '{name}', only: {names}"));
+        };
+        if self.stopping {
+            return Answer::Refused("the server ends".to_owned());
+        }
+        let old = self.groups[at].daemons().iter().map(|daemon| daemon.pid.as_raw());
+        let old = old.filter_map(|pid| u32::try_from(pid).ok()).collect();
+        self.log
+            .write(Level::Notice, &format!("WSGI0740: group '{name}': its daemons are replaced, as an administrator asked"));
+        self.group(at, by);
+        Answer::Begun {
+            generation: self.groups[at].generation(),
+            old,
+        }
     }
 
     fn done(&self) -> bool {
@@ -152,7 +221,12 @@ impl Supervisor {
                 }
             }
         }
-        let timer = self.groups.iter().filter_map(Group::timer).min();
+        for (socket, writes) in self.administrators.sockets() {
+            let events = if writes { PollFlags::OUT } else { PollFlags::IN };
+            add(Source::Administrators, socket, events);
+        }
+        let timer = self.groups.iter().filter_map(Group::timer);
+        let timer = timer.chain(self.administrators.timer()).chain([self.next_report]).min();
         let limit = timer.map(|timer| {
             let wait = timer.saturating_sub(clock::now());
             Timespec {
@@ -250,7 +324,8 @@ impl Supervisor {
         }
     }
 
-    fn apply(&mut self, configuration: Configuration, groups: Vec<Declared>) {
+    fn apply(&mut self, mut configuration: Configuration, groups: Vec<Declared>) {
+        self.administrators.listen(configuration.control.take());
         let count = groups.len();
         for declared in groups {
             match self

@@ -50,10 +50,11 @@ pub(super) mod slot {
     pub const INPUT_READS: usize = GIL_WAITS + 2;
     pub const OUTPUT_BYTES: usize = GIL_WAITS + 3;
     pub const OUTPUT_WRITES: usize = GIL_WAITS + 4;
-    pub const LONGEST: usize = GIL_WAITS + 5;
-    pub const QUEUED: usize = GIL_WAITS + 6;
-    pub const PYTHON: usize = GIL_WAITS + 7;
-    pub const LENGTHS: usize = GIL_WAITS + 8;
+    pub const QUEUE_BYTES: usize = GIL_WAITS + 5;
+    pub const LONGEST: usize = GIL_WAITS + 6;
+    pub const QUEUED: usize = GIL_WAITS + 7;
+    pub const PYTHON: usize = GIL_WAITS + 8;
+    pub const LENGTHS: usize = GIL_WAITS + 9;
     pub const TEXT_AT: usize = LENGTHS + 1;
     pub const NAME_AT: usize = TEXT_AT + TEXT / 8;
     pub const RING: usize = NAME_AT + NAME / 8;
@@ -192,8 +193,9 @@ pub struct Ended {
 }
 
 impl Slot<'_> {
-    /// Begins a request: `text` says which, `name` where it runs. Times in µs, `now` of `CLOCK_MONOTONIC`.
-    pub fn begin(&self, now: u64, queued: u64, text: &[&[u8]], name: &[u8]) {
+    /// Begins a request: `text` says which, `name` where it runs. `queue`: how long it was in the queue, in µs, and its
+    /// bytes there. `now` in µs of `CLOCK_MONOTONIC`.
+    pub fn begin(&self, now: u64, queue: (u64, u64), text: &[&[u8]], name: &[u8]) {
         let mut bytes = [0; TEXT];
         let mut len = 0;
         for part in text {
@@ -207,7 +209,8 @@ impl Slot<'_> {
         self.put(slot::TEXT_AT, &bytes[..len.next_multiple_of(8)]);
         self.put(slot::NAME_AT, &known[..name.len().next_multiple_of(8)]);
         self.set(slot::LENGTHS, (len as u64) << 32 | name.len() as u64);
-        self.set(slot::QUEUED, queued);
+        self.set(slot::QUEUED, queue.0);
+        self.add(slot::QUEUE_BYTES, queue.1);
         self.add(slot::STARTED, 1);
         self.set(slot::SINCE, now);
     }

@@ -66,6 +66,8 @@ pub struct Totals {
     pub times: [u64; PHASES],
     /// How often Python's lock was waited for.
     pub gil_waits: u64,
+    /// Bytes of their messages in the queue.
+    pub queue_bytes: u64,
     /// Bytes of requests' bodies.
     pub input_bytes: u64,
     /// Reads of them.
@@ -153,6 +155,7 @@ pub fn thread(words: &[u64]) -> Thread {
             status: std::array::from_fn(|at| word(slot::STATUS + at)),
             times: std::array::from_fn(|at| word(slot::TIMES + at)),
             gil_waits: word(slot::GIL_WAITS),
+            queue_bytes: word(slot::QUEUE_BYTES),
             input_bytes: word(slot::INPUT_BYTES),
             input_reads: word(slot::INPUT_READS),
             output_bytes: word(slot::OUTPUT_BYTES),
@@ -179,6 +182,7 @@ impl Totals {
             add(to, from);
         }
         add(&mut self.gil_waits, other.gil_waits);
+        add(&mut self.queue_bytes, other.queue_bytes);
         add(&mut self.input_bytes, other.input_bytes);
         add(&mut self.input_reads, other.input_reads);
         add(&mut self.output_bytes, other.output_bytes);
@@ -251,7 +255,7 @@ mod tests {
         page.beat(5);
         page.set_interpreters(3);
         let slot = page.take_slot(70, 99).unwrap();
-        slot.begin(10_000_000, 30, &[b"GET", b" ", b"/caf\xc3\xa9\n"], b"shop");
+        slot.begin(10_000_000, (30, 500), &[b"GET", b" ", b"/caf\xc3\xa9\n"], b"shop");
         let reading = Reading::of(&page.copy()).unwrap();
         assert_eq!((reading.pid, reading.started, reading.heartbeat), (7, 1000, 5));
         assert_eq!((reading.interpreters, reading.running()), (3, 1));
@@ -260,7 +264,7 @@ mod tests {
         assert_eq!(running.application_group, "shop");
         assert_eq!((running.since, running.queued, running.python), (10_000_000, 30, 99));
         slot.end(&page, 10_000_000, &ended(404, 2000));
-        slot.begin(10_000_000, 0, &[], b"");
+        slot.begin(10_000_000, (0, 0), &[], b"");
         slot.end(&page, 11_000_000, &ended(200, 3000));
         let reading = Reading::of(&page.copy()).unwrap();
         assert_eq!(reading.running(), 0);
@@ -300,7 +304,7 @@ mod tests {
         rest.begin(1, 1);
         for thread in [1, 2] {
             let slot = page.take_slot(thread, 0).unwrap();
-            slot.begin(1, 0, &[b"GET /"], b"");
+            slot.begin(1, (0, 0), &[b"GET /"], b"");
             slot.end(&page, 1, &ended(200, 1000));
         }
         page.release();

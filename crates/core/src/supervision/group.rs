@@ -107,6 +107,20 @@ impl Group {
         }
     }
 
+    /// How far a process has come, in one word, and its generation.
+    pub fn phase(&self, id: ProcessId) -> (&'static str, u64) {
+        let process = self.processes.iter().find(|process| process.id == id);
+        process.map_or(("ending", 0), |process| {
+            let phase = match process.phase {
+                Phase::Starting { .. } => "starting",
+                Phase::Ready { .. } => "serving",
+                Phase::Draining { .. } => "draining",
+                Phase::Terminating { .. } | Phase::Killed => "ending",
+            };
+            (phase, process.generation)
+        })
+    }
+
     /// Number of daemons that are being started.
     pub fn starting(&self) -> usize {
         self.processes.iter().filter(|process| process.starting()).count()

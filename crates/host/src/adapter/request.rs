@@ -42,6 +42,8 @@ pub struct Request<'r> {
     pub queue_start: i64,
     /// As above.
     pub daemon_start: i64,
+    /// Bytes of its message in the queue.
+    pub queue_bytes: u64,
     /// Whether the client came by https.
     pub https: bool,
     /// The client asked by HEAD: it gets no body.

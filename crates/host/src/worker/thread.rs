@@ -169,6 +169,7 @@ impl Daemon {
             request_start: head.request_start,
             queue_start: epoch - i64::try_from(waited).unwrap_or(0),
             daemon_start: epoch,
+            queue_bytes: datagram.len() as u64,
             https: head.https,
             header_only: head.header_only,
             log_level: Level::from_raw(head.log_level.into()),

@@ -109,6 +109,7 @@ impl World {
         rustix::fs::ftruncate(&status, 4096).unwrap();
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let begin = ToSupervisor::Begin(Begin {
+            listens: false,
             generation: self.generation,
             groups: u16::try_from(groups.len()).unwrap(),
             log_level: Level::Debug,

@@ -6,7 +6,7 @@
 //! # httpd parent → supervisor ([`parent::ToSupervisor`])
 //! | message | descriptors | meaning |
 //! |---|---|---|
-//! | `Begin` | the status page | a configuration begins; its generation is larger than any before |
+//! | `Begin` | the status page; the control socket of administrators, if it says so | a configuration begins; its generation is larger than any before |
 //! | `Group` | the receiving end of its queue; its error log, if it has one of its own | one group of it; as many as `Begin` announced |
 //! | `End` | the lifeline's reading end | it is complete: it takes effect now |
 //! | `Reload` | – | replace the daemons of a group |
@@ -40,6 +40,7 @@
 //! ends the process. Descriptors 0, 1 and 2 are `/dev/null` and twice the error log. SIGTERM and SIGINT mean: end within
 //! `shutdown-timeout`; SIGUSR1: drain. SIGUSR1 also comes when the supervisor dies (`PR_SET_PDEATHSIG`).
 
+pub mod command;
 pub mod daemon;
 pub mod parent;
 mod preload;

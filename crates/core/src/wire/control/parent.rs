@@ -30,6 +30,8 @@ pub struct Begin {
     pub groups: u16,
     /// Less important records are not logged.
     pub log_level: Level,
+    /// A socket comes along at which administrators are heard ([`super::command`]).
+    pub listens: bool,
     /// httpd's `User`: whom daemons run as when their group does not say.
     pub uid: u32,
     /// httpd's `Group`.
@@ -82,6 +84,7 @@ impl ToSupervisor {
                 out.extend(begin.generation.to_le_bytes());
                 out.extend(begin.groups.to_le_bytes());
                 out.push(begin.log_level as u8);
+                out.push(begin.listens.into());
                 out.extend(begin.uid.to_le_bytes());
                 out.extend(begin.gid.to_le_bytes());
                 put_short_text(&mut out, &begin.host, MAX_PATH, "path of the Python host is")?;
@@ -124,6 +127,7 @@ impl ToSupervisor {
                     generation: fields.u64()?,
                     groups: fields.u16()?,
                     log_level: Level::from_raw(fields.u8()?.into()),
+                    listens: fields.bool()?,
                     uid: fields.u32()?,
                     gid: fields.u32()?,
                     host: fields.short_text(MAX_PATH)?.to_vec(),
@@ -218,6 +222,7 @@ mod tests {
                 generation: 7,
                 groups: 2,
                 log_level: Level::Info,
+                listens: true,
                 uid: 33,
                 gid: 34,
                 host: b"/usr/lib/apache2/modules/mod_wsgi/wsgi_host.abi3.so".to_vec(),

@@ -1,0 +1,51 @@
+//! What the system knows of a process (`/proc/PID/stat`, proc(5)).
+
+/// Ticks of the system's clock per second, as `/proc` counts them on every Linux.
+const TICKS: u64 = 100;
+
+/// Processor time and memory of a process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Processor time in µs: the program's, and the system's for it.
+    pub cpu: (u64, u64),
+    /// Memory in use, in pages.
+    pub pages: u64,
+    /// When it began, in ticks since the system did: tells two processes of the same number apart.
+    pub began: u64,
+}
+
+impl Usage {
+    /// Reads the line of a process.
+    pub fn parse(stat: &str) -> Option<Usage> {
+        // The name, in parentheses, may hold anything.
+        let (_, rest) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
+        // Numbered from 3 in proc(5).
+        let number = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
+        let micros = |ticks: u64| ticks.saturating_mul(1_000_000 / TICKS);
+        Some(Usage {
+            cpu: (micros(number(14)?), micros(number(15)?)),
+            pages: number(24)?,
+            began: number(22)?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines() {
+        let line = "12 (a) b) S 1 12 12 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 16 0 777 9000 1234 18446744073709551615";
+        let usage = Usage {
+            cpu: (1_500_000, 250_000),
+            pages: 1234,
+            began: 777,
+        };
+        assert_eq!(Usage::parse(line), Some(usage));
+        for bad in ["", "12 (a", "12 (a) S 1", &line.replace(" 150 ", " x ")] {
+            assert_eq!(Usage::parse(bad), None, "{bad}");
+        }
+    }
+}
