@@ -21,5 +21,6 @@ mod httpd;
 mod interpreters;
 mod module;
 mod script;
+mod status;
 mod supervisor;
 mod target;

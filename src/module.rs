@@ -11,7 +11,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::{access, alias, directives, embedded, handler, interpreters, supervisor};
+use crate::{access, alias, directives, embedded, handler, interpreters, status, supervisor};
 
 /// The module.
 pub struct Wsgi;
@@ -101,6 +101,9 @@ impl Module for Wsgi {
     }
 
     fn handler(request: Request<'_>) -> Answer {
-        handler::handle(request)
+        match status::handle(request) {
+            Answer::Declined => handler::handle(request),
+            answer => answer,
+        }
     }
 }

@@ -3,11 +3,13 @@
 //! Queues and supervisor outlive a configuration: their numbers are kept with httpd's process. Everything else here is
 //! made anew at each reading of the configuration, and given up with it.
 
+mod administrators;
 mod control;
 mod definition;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -48,6 +50,10 @@ pub struct Hold {
     number: u64,
     /// Where it is shown how the groups are. Children have one that they can only read.
     page: OwnedFd,
+    /// The groups on it.
+    groups: usize,
+    /// Where administrators reach the supervisor, if httpd has a `PidFile`.
+    administrators: Option<PathBuf>,
     /// Its writing end is inherited by httpd's children; when the parent has given its own up, the end of it tells the
     /// supervisor that they are gone.
     lifeline: (OwnedFd, OwnedFd),
@@ -97,6 +103,8 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
     let hold = Arc::new(Hold {
         number: kept.generation,
         page,
+        groups: definitions.len(),
+        administrators: process::pid_file(pool).map(|file| administrators::path(&file)),
         lifeline: pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("pipe", error))?,
         parent: std::process::id(),
         stopping: AtomicBool::new(false),
@@ -175,10 +183,15 @@ impl Hold {
             }
         }
         kept.save(server);
-        let begin = begin(server, self.number, messages.len())?;
+        let listener = self.listen(server);
+        let begin = begin(server, self.number, messages.len(), listener.is_some())?;
         let supervisor = supervisor(&mut kept, server)?;
         let control = Control::new(supervisor.control.as_fd());
-        control.configure(begin, self.page.as_fd(), messages, self.lifeline.0.as_fd())?;
+        let carried: Vec<_> = [Some(self.page.as_fd()), listener.as_ref().map(AsFd::as_fd)]
+            .into_iter()
+            .flatten()
+            .collect();
+        control.configure(begin, &carried, messages, self.lifeline.0.as_fd())?;
         self.lost.store(false, Ordering::Relaxed);
         let hold = Arc::clone(self);
         child::watch(pool, supervisor.pid, move |news| match news {
@@ -186,6 +199,23 @@ impl Hold {
             News::Stopping => hold.stop(server),
         });
         Ok(())
+    }
+
+    /// The socket for administrators. Without it everything else works.
+    fn listen(&self, server: Server<'_>) -> Option<OwnedFd> {
+        let path = self.administrators.as_deref()?;
+        match administrators::open_at(path) {
+            Ok(socket) => Some(socket),
+            Err(error) => {
+                let text = format!(
+                    "WSGI0167: wsgictl cannot reach this server: the socket {} cannot be made: {error}; let the folder \
+                     of httpd's PidFile be writable by the user that starts httpd",
+                    path.display()
+                );
+                log::server::<Wsgi>(server, Level::Warning, text.as_bytes());
+                None
+            }
+        }
     }
 
     /// Ends the daemons, and waits for that. httpd's children have been told to end and finish their requests meanwhile;
@@ -240,10 +270,9 @@ impl Hold {
     /// Shows all groups as failed. The supervisor shows those that it has been told of as they are.
     fn show_failed(&self) {
         let slot = status::encode(State::Failed { retry: None });
-        let size = rustix::fs::fstat(&self.page).map_or(0, |stat| u64::try_from(stat.st_size).unwrap_or(0));
-        for offset in (0..size).step_by(status::SLOT) {
+        for at in 0..self.groups {
             // What cannot be shown leaves requests to wait.
-            let _ = rustix::io::pwrite(&self.page, &slot, offset);
+            let _ = rustix::io::pwrite(&self.page, &slot, status::report_at(at));
         }
     }
 }
@@ -253,6 +282,9 @@ impl Drop for Generation<'_> {
         // One that httpd waits for its children with was told so already.
         if std::process::id() == self.hold.parent && process::is_exiting() {
             self.hold.stop(self.server);
+            if let Some(path) = &self.hold.administrators {
+                administrators::remove(path);
+            }
         }
     }
 }
@@ -272,7 +304,7 @@ fn discard(server: Server<'_>) {
 }
 
 /// What holds for all groups.
-fn begin(server: Server<'_>, generation: u64, groups: usize) -> Result<Begin, String> {
+fn begin(server: Server<'_>, generation: u64, groups: usize, listens: bool) -> Result<Begin, String> {
     let mpm = process::mpm();
     let version = process::version().map(|part| part.to_string()).join(".");
     let level = log::level::<Wsgi>(server);
@@ -291,6 +323,7 @@ fn begin(server: Server<'_>, generation: u64, groups: usize) -> Result<Begin, St
         generation,
         groups: u16::try_from(groups).map_err(|_| "WSGI0155: more daemon process groups than there may be")?,
         log_level: level,
+        listens,
         uid,
         gid,
         host: embedded::host_file()?.as_os_str().as_bytes().to_vec(),

@@ -8,8 +8,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use rustix::io::pread;
+use wsgi_core::stats::report::Report;
 use wsgi_core::supervision::{State, Time};
-use wsgi_core::wire::control::status::{SLOT, decode};
+use wsgi_core::wire::control::status::{REPORT_HEAD, SLOT, decode, report_at, whole_report};
 
 use super::pair::Pool;
 use crate::supervisor::{Definition, ScriptOwner};
@@ -17,10 +18,36 @@ use crate::supervisor::{Definition, ScriptOwner};
 /// Seconds without a refusal after which the next one is logged again.
 const BURST: u64 = 5;
 
+/// How often a report is looked for that is just being written.
+const TRIES: usize = 50;
+
 /// The groups of all servers.
 pub struct Groups(Vec<Group>);
 
 impl Groups {
+    /// How they are, as the supervisor said last; `None` if it has said nothing.
+    pub fn report(&self) -> Option<Report> {
+        let page = &self.0.first()?.status;
+        let at = report_at(self.0.len());
+        // It is written once a second, in a moment.
+        for _ in 0..TRIES {
+            let head = || {
+                let mut head = [0; REPORT_HEAD];
+                let read = pread(&**page, &mut head, at).ok()?;
+                whole_report(head).filter(|_| read == REPORT_HEAD)
+            };
+            if let Some((number, length)) = head() {
+                let mut text = vec![0; usize::try_from(length).ok()?];
+                let read = pread(&**page, &mut text, at + REPORT_HEAD as u64).ok()?;
+                if head() == Some((number, length)) && read == text.len() {
+                    return serde_json::from_slice(&text).ok();
+                }
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        None
+    }
+
     /// All of them.
     pub fn new(groups: Vec<Group>) -> Groups {
         Groups(groups)

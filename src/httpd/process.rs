@@ -1,7 +1,8 @@
 //! What kind of httpd process this is, and how it is built and run (`ap_mpm.h`, `httpd.h`).
 
-use std::ffi::{CStr, c_int, c_void};
+use std::ffi::{CStr, OsStr, c_int, c_void};
 use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
@@ -9,6 +10,7 @@ use std::ptr;
 
 use wsgi_core::python::RunAs;
 
+use super::pool::Pool;
 use super::{ffi, text};
 
 /// Whether the configuration is being read for the first of two times at start. A configtest reads it once only.
@@ -114,9 +116,20 @@ pub fn child_identity() -> Option<(u32, u32)> {
     (root && identity.0 != u32::MAX && identity.1 != u32::MAX).then_some(identity)
 }
 
+/// httpd's `PidFile`, as an absolute path.
+pub fn pid_file(pool: Pool<'_>) -> Option<PathBuf> {
+    // SAFETY: set while httpd read its configuration; the result is the pool's, NULL if the path is none.
+    let path = unsafe {
+        if ffi::ap_pid_fname.is_null() {
+            return None;
+        }
+        text::bytes(ffi::ap_runtime_dir_relative(pool.as_ptr(), ffi::ap_pid_fname))
+    };
+    (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
+}
+
 /// The file this module was loaded from.
 pub fn module_file() -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt;
     let mut info = libc::Dl_info {
         dli_fname: ptr::null(),
         dli_fbase: ptr::null_mut(),

@@ -30,12 +30,12 @@ impl<'c> Control<'c> {
     pub fn configure(
         &self,
         begin: Begin,
-        page: BorrowedFd<'_>,
+        carried: &[BorrowedFd<'_>],
         groups: Vec<(Group, OwnedFd)>,
         lifeline: BorrowedFd<'_>,
     ) -> Result<(), String> {
         let generation = begin.generation;
-        self.send(&ToSupervisor::Begin(begin), &[page])?;
+        self.send(&ToSupervisor::Begin(begin), carried)?;
         for (group, queue) in groups {
             self.send(&ToSupervisor::Group(group), &[queue.as_fd()])?;
         }
@@ -73,7 +73,7 @@ impl<'c> Control<'c> {
         let bytes = message
             .encode()
             .map_err(|error| format!("WSGI0152: the configuration of daemons: {error}"))?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
             control.push(SendAncillaryMessage::ScmRights(descriptors));

@@ -151,7 +151,9 @@ impl Client {
 
     /// Sends what goes; false when all was said.
     fn send(&mut self) -> bool {
-        let Some((text, sent)) = &mut self.answer else { return true };
+        let Some((text, sent)) = &mut self.answer else {
+            return true;
+        };
         while *sent < text.len() {
             match rustix::net::send(&self.socket, &text[*sent..], SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Ok(count) => *sent += count,
@@ -197,7 +199,10 @@ mod tests {
         control.answer(*id, &Answer::Report(Report::default()));
         let mut line = String::new();
         BufReader::new(client).read_line(&mut line).unwrap();
-        assert_eq!(serde_json::from_str::<Answer>(&line).unwrap(), Answer::Report(Report::default()));
+        assert_eq!(
+            serde_json::from_str::<Answer>(&line).unwrap(),
+            Answer::Report(Report::default())
+        );
         assert_eq!(control.sockets().count(), 1);
     }
 

@@ -99,7 +99,10 @@ impl Group {
 
     /// Ends the daemons that serve, as SIGTERM does, and starts others.
     pub fn restart(&mut self, tools: &mut Tools<'_>) {
-        let serving = self.daemons.iter().filter(|daemon| self.phase(daemon.id).0 == "serving");
+        let serving = self
+            .daemons
+            .iter()
+            .filter(|daemon| self.phase(daemon.id).0 == "serving");
         for id in serving.map(|daemon| daemon.id).collect::<Vec<_>>() {
             self.with(id, |daemon| daemon.signal(Signal::TERM));
             self.tell(Event::Exiting(id, Reason::ShutdownSignal), tools);

@@ -175,8 +175,10 @@ impl Supervisor {
         }
         let old = self.groups[at].daemons().iter().map(|daemon| daemon.pid.as_raw());
         let old = old.filter_map(|pid| u32::try_from(pid).ok()).collect();
-        self.log
-            .write(Level::Notice, &format!("WSGI0740: group '{name}': its daemons are replaced, as an administrator asked"));
+        self.log.write(
+            Level::Notice,
+            &format!("WSGI0740: group '{name}': its daemons are replaced, as an administrator asked"),
+        );
         self.group(at, by);
         Answer::Begun {
             generation: self.groups[at].generation(),

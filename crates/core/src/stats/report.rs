@@ -238,7 +238,11 @@ impl Group {
 
     /// Its name for people.
     pub fn title(&self) -> &str {
-        if self.name.is_empty() { "httpd's own processes" } else { &self.name }
+        if self.name.is_empty() {
+            "httpd's own processes"
+        } else {
+            &self.name
+        }
     }
 
     /// The times of a phase.
@@ -248,7 +252,9 @@ impl Group {
 
     /// Memory of its processes, in bytes.
     pub fn memory(&self) -> u64 {
-        self.processes.iter().fold(0, |sum, process| sum.saturating_add(process.memory))
+        self.processes
+            .iter()
+            .fold(0, |sum, process| sum.saturating_add(process.memory))
     }
 }
 
@@ -260,7 +266,10 @@ impl Times {
 
     /// How many took at most so many µs, to the width of a bucket.
     pub fn up_to(&self, micros: u64) -> u64 {
-        let below = self.buckets.iter().filter(|(at, _)| least(usize::from(*at) + 1) <= micros + 1);
+        let below = self
+            .buckets
+            .iter()
+            .filter(|(at, _)| least(usize::from(*at) + 1) <= micros + 1);
         below.fold(0, |sum, (_, count)| sum.saturating_add(*count))
     }
 }
@@ -343,13 +352,19 @@ mod tests {
         assert_eq!(group.requests.status, [0, 4, 0, 0, 2]);
         assert_eq!((group.cpu_user_us, group.cpu_system_us), (101, 12));
         let times = group.times(Phase::Request);
-        assert_eq!((times.count, times.sum_us, times.mean_us()), (6, 806_000, Some(134_333)));
+        assert_eq!(
+            (times.count, times.sum_us, times.mean_us()),
+            (6, 806_000, Some(134_333))
+        );
         assert_eq!((times.up_to(1), times.up_to(5000), times.up_to(1 << 40)), (0, 4, 6));
         assert!(times.p50_us.is_some_and(|micros| micros.abs_diff(2000) < 100));
         assert_eq!(group.history[CELLS - 2..], [4, 2]);
         assert!((group.rate(2) - 0.4).abs() < 1e-9);
         assert_eq!(group.times(Phase::Queue).mean_us(), None);
-        assert_eq!((sums.requests_in(0), sums.requests_in(1), sums.requests_in(4000)), (0, 1, 3));
+        assert_eq!(
+            (sums.requests_in(0), sums.requests_in(1), sums.requests_in(4000)),
+            (0, 1, 3)
+        );
     }
 
     #[test]

@@ -81,7 +81,12 @@ impl Stopwatch {
             // What follows may be secret.
             let url = url.split(|byte| *byte == b'?').next().unwrap_or_default();
             let text = [variable(b"REQUEST_METHOD"), b" ", url];
-            slot.begin(begun, (queued.unwrap_or(0), request.queue_bytes), &text, application_group.as_bytes());
+            slot.begin(
+                begun,
+                (queued.unwrap_or(0), request.queue_bytes),
+                &text,
+                application_group.as_bytes(),
+            );
         }
         Stopwatch {
             stats: *stats,
