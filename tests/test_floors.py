@@ -9,7 +9,7 @@ import pytest
 PROJECT = Path(__file__).parent.parent
 
 COMMENT = re.compile(r"//[^\n]*|/\*.*?\*/", re.DOTALL)
-STRING = re.compile(r'"(?:\\.|[^"\\])*"')
+STRING = re.compile(r'"(?:\\.|[^"\\])*"', re.DOTALL)
 
 
 def sources(*folders: str) -> list[Path]:
