@@ -72,11 +72,12 @@ pub fn check_groups(request: Request<'_>, names: &[u8]) -> Permission {
     };
     let Some(script) = request.config::<Wsgi>().auth_group_script else {
         unset(request, "WSGIAuthGroupScript", "groups");
-        return Permission::Denied;
+        return Permission::Failed;
     };
     let (result, groups) = ask(request, script, HookKind::Groups, [user, b""]);
+    // A user without groups: an empty list.
     if result != HookResult::Texts {
-        return Permission::Denied;
+        return Permission::Failed;
     }
     let mut words = Words::new(names);
     let mut wanted = std::iter::from_fn(|| words.word());

@@ -41,10 +41,7 @@ impl Preload {
     pub fn import(arguments: &Arguments<'_>) -> Result<Preload, Refusal> {
         let mut words = arguments.words();
         let script = words.required("script")?;
-        let options = AliasOptions::parse(&mut words)?;
-        if options.callable_object.is_some() || options.pass_authorization.is_some() {
-            return Err("known options are process-group and application-group".into());
-        }
+        let options = AliasOptions::parse(&mut words, &["process-group", "application-group"])?;
         // Other forms than %{GLOBAL} are names like any other: there is no request to expand them by.
         let name = |group: Option<GroupName>, option: &str| match group {
             Some(GroupName::Global) => Ok(Vec::new()),
@@ -90,7 +87,7 @@ impl Alias {
         let mut words = arguments.words();
         let path = words.required("URL path")?;
         let target = words.required("script or folder for it")?;
-        let options = AliasOptions::parse(&mut words)?;
+        let options = AliasOptions::parse(&mut words, AliasOptions::ALL)?;
         Ok(Alias {
             pattern: Pattern::Path(path),
             target,
@@ -103,7 +100,7 @@ impl Alias {
         let mut words = arguments.words();
         let pattern = words.required("regular expression")?;
         let target = words.required("script for it")?;
-        let options = AliasOptions::parse(&mut words)?;
+        let options = AliasOptions::parse(&mut words, AliasOptions::ALL)?;
         let shown = String::from_utf8_lossy(&pattern).into_owned();
         let regex = CString::new(pattern)
             .ok()

@@ -30,11 +30,7 @@ impl HookScript {
     pub fn parse<'p>(directive: &'static str, arguments: &Arguments<'p>) -> Result<&'p HookScript, Refusal> {
         let mut words = arguments.words();
         let path = words.required("path of the script")?;
-        let options = AliasOptions::parse(&mut words)?;
-        if options.process_group.is_some() || options.callable_object.is_some() || options.pass_authorization.is_some()
-        {
-            return Err("the only option is application-group=: the script runs in httpd's own processes".into());
-        }
+        let options = AliasOptions::parse(&mut words, &["application-group"])?;
         let application_group = match options.application_group {
             None => GroupName::Global,
             // No script has been found yet that it could be named after.
@@ -66,14 +62,10 @@ impl HandlerScript {
         let mut words = arguments.words();
         let name = words.required("name of the handler")?;
         let path = words.required("path of the script for it")?;
-        let options = AliasOptions::parse(&mut words)?;
-        if options.callable_object.is_some() {
-            return Err(
-                "known options are process-group, application-group and pass-authorization; the callable is \
-                        always handle_request"
-                    .into(),
-            );
-        }
+        let options = AliasOptions::parse(
+            &mut words,
+            &["process-group", "application-group", "pass-authorization"],
+        )?;
         Ok(HandlerScript { name, path, options })
     }
 }

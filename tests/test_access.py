@@ -322,3 +322,87 @@ def test_tls(start_httpd):
     assert all(re.match(r"TLSv1\.\d", name) for name in names)
     assert unknown == ""
     server.log.allow("AH01(873|882|906)")
+
+
+HOOKS = ["WSGIAccessScript", "WSGIAuthUserScript", "WSGIAuthGroupScript"]
+PLACES = {
+    "main": "{}",
+    "host": "<VirtualHost *:${{PORT}}>\n{}\n</VirtualHost>",
+    "directory": "<Directory />\n{}\n</Directory>",
+    "location": "<Location />\n{}\n</Location>",
+    "files": "<Files *.py>\n{}\n</Files>",
+}
+
+
+@pytest.mark.mpms("event")
+@pytest.mark.parametrize(
+    ("directive", "places"),
+    [
+        *((name, {"directory", "location", "files"}) for name in HOOKS),
+        ("WSGIDispatchScript", set(PLACES)),
+        ("WSGIHandlerScript name", set(PLACES)),
+        ("WSGIImportScript", {"main", "host"}),
+    ],
+)
+def test_places(new_httpd, directive, places):
+    """Each may stand where mod_wsgi lets it stand, with one option or more, and nowhere else."""
+    options = "process-group=%{{GLOBAL}}" if "Import" in directive else ""
+    for place, text in PLACES.items():
+        line = f"{directive} '/a b.py' application-group=\"%{{GLOBAL}}\" {options}".replace("{{", "{").replace(
+            "}}", "}"
+        )
+        run = new_httpd(text.format(line)).check()
+        assert (run.returncode == 0) == (place in places), f"{place}: {run.stderr}"
+        assert place in places or directive.split()[0] in run.stderr
+
+
+@pytest.mark.mpms("event")
+@pytest.mark.parametrize("directive", [*HOOKS, "WSGIDispatchScript", "WSGIHandlerScript"])
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        ("", "missing"),
+        ("/x.py callable-object=x", "callable-object"),
+        ("/x.py application-group=", "no value"),
+        ("/x.py application-group", "not an option"),
+        ("/x.py Application-Group=x", "known here: "),
+        ("/x.py process-group=x", "process-group"),
+    ],
+)
+def test_refused(new_httpd, directive, arguments, word):
+    """A missing path, an option that is none, or one without a value is refused at configtest."""
+    handler = directive == "WSGIHandlerScript"
+    if handler and "process-group" in arguments:
+        arguments = "/x.py pass-authorization=maybe"
+        word = "maybe"
+    run = new_httpd(f"<Location />\n{directive} {'name ' * handler}{arguments}\n</Location>\n").check()
+    assert run.returncode != 0
+    assert directive in run.stderr
+    assert word in run.stderr
+
+
+@pytest.mark.mpms("event")
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        ("WSGIAccessScript ${APPS}/access.py", 200),
+        ("WSGIDispatchScript ${APPS}/dispatch.py", 500),
+        ("WSGIHandlerScript name ${APPS}/handler.py", 500),
+    ],
+)
+def test_htaccess(start_httpd, line, status):
+    """In .htaccess only those of AuthConfig may stand, and only where that is allowed."""
+
+    def prepare(httpd):
+        for name in ("auth", "files"):
+            httpd.write(f"htdocs/{name}/page", "a page")
+            httpd.write(f"htdocs/{name}/.htaccess", f"{line}\n")
+
+    overrides = "".join(
+        f"<Directory ${{ROOT}}/htdocs/{name}>\nAllowOverride {what}\n</Directory>\n"
+        for name, what in (("auth", "AuthConfig"), ("files", "FileInfo"))
+    )
+    server = start_httpd(overrides, prepare)
+    assert server.get("/auth/page?true").status == status
+    assert server.get("/files/page?true").status == 500
+    server.log.expect("not allowed here")

@@ -22,6 +22,9 @@ WSGIScriptAlias /groups ${APPS}/environ.py
 WSGIScriptAlias /several ${APPS}/environ.py
 WSGIScriptAlias /digest ${APPS}/environ.py
 WSGIScriptAlias /unset ${APPS}/environ.py
+<AuthzProviderAlias wsgi-group scum banned>
+    WSGIAuthGroupScript ${APPS}/access.py
+</AuthzProviderAlias>
 <AuthnProviderAlias wsgi aliased>
     WSGIAuthUserScript ${ROOT}/aliased.py application-group=aliased
 </AuthnProviderAlias>
@@ -38,6 +41,30 @@ WSGIScriptAlias /unset ${APPS}/environ.py
     WSGIAuthUserScript ${APPS}/access.py
     WSGIAuthGroupScript ${APPS}/access.py
     Require wsgi-group nobodies "sTaff" café
+</Location>
+<Location /groups/not>
+    <RequireAll>
+        Require valid-user
+        Require NOT wsgi-group banned
+    </RequireAll>
+</Location>
+<Location /groups/none>
+    <RequireAll>
+        Require valid-user
+        <RequireNone>
+            Require wsgi-group banned
+        </RequireNone>
+    </RequireAll>
+</Location>
+<Location /groups/any>
+    Require wsgi-group banned
+    Require user error
+</Location>
+<Location /groups/alias>
+    <RequireAll>
+        Require valid-user
+        Require not scum
+    </RequireAll>
 </Location>
 <Location /unset/groups>
     WSGIAuthUserScript ${APPS}/access.py
@@ -177,6 +204,31 @@ def test_groups(httpd, user, status):
         httpd.log.expect("WSGI0193.*user empty")
     elif status == 401:
         httpd.log.expect(r"WSGI0432.*groups_for_user\(\)")
+    httpd.log.allow("AH01631")
+
+
+@pytest.mark.parametrize(
+    ("target", "user", "status"),
+    [
+        ("/groups/not", "ann", 200),
+        ("/groups/not", "banned", 401),
+        ("/groups/not", "error", 500),
+        ("/groups/none", "ann", 200),
+        ("/groups/none", "banned", 401),
+        ("/groups/none", "error", 500),
+        ("/groups/alias", "ann", 200),
+        ("/groups/alias", "banned", 401),
+        ("/groups/alias", "error", 500),
+        ("/groups/any", "banned", 200),
+        ("/groups/any", "error", 200),
+        ("/groups/any", "ann", 401),
+    ],
+)
+def test_negated(httpd, target, user, status):
+    """Nobody is let in where those of a group are kept out and it cannot be said who is of it."""
+    assert httpd.get(target, basic(user, "right")).status == status
+    if user == "error":
+        httpd.log.expect_traceback("ValueError: on purpose")
     httpd.log.allow("AH01631")
 
 

@@ -167,7 +167,7 @@ def test_hooks_share(start_httpd, directive):
         ("/x.py process-group=%{GLOBAL}", ["application-group"]),
         ("/x.py application-group=%{GLOBAL}", ["process-group"]),
         ("/x.py process-group= application-group=x", ["process-group"]),
-        ("/x.py process-group=%{GLOBAL} application-group=x callable-object=y", ["known options"]),
+        ("/x.py process-group=%{GLOBAL} application-group=x callable-object=y", ["callable-object", "known here"]),
         ("/x.py process-group=none application-group=x", ["none", "WSGIDaemonProcess"]),
     ],
 )

@@ -5,6 +5,7 @@ use std::ffi::{c_char, c_int, c_void};
 use std::ptr;
 
 use wsgi_core::abi::Level;
+use wsgi_core::directive::Words;
 
 use super::fence::fence;
 use super::module::{Answer, Module};
@@ -44,6 +45,8 @@ pub enum Permission {
     Denied,
     /// Nobody knows yet who it is: httpd authenticates first.
     NoUser,
+    /// It cannot be said.
+    Failed,
 }
 
 /// Registers the module's hook and providers.
@@ -88,7 +91,7 @@ pub(super) unsafe fn register<M: Module>(pool: *mut ffi::apr_pool_t) {
                 const {
                     &ffi::authz_provider {
                         check_authorization: Some(check_authorization::<M>),
-                        parse_require_line: None,
+                        parse_require_line: Some(parse_require_line),
                     }
                 },
             )
@@ -156,11 +159,11 @@ unsafe extern "C" fn get_realm_hash<M: Module>(
 unsafe extern "C" fn check_authorization<M: Module>(
     request: *mut ffi::request_rec,
     names: *const c_char,
-    _: *const c_void,
+    plain: *const c_void,
 ) -> ffi::authz_status {
     // SAFETY: the caller's promise.
     let permission = unsafe {
-        guarded::<M, _>(request, Permission::Denied, |request| {
+        guarded::<M, _>(request, Permission::Failed, |request| {
             M::check_groups(request, text::bytes(names))
         })
     };
@@ -168,7 +171,49 @@ unsafe extern "C" fn check_authorization<M: Module>(
         Permission::Granted => ffi::authz_status_AUTHZ_GRANTED,
         Permission::Denied => ffi::authz_status_AUTHZ_DENIED,
         Permission::NoUser => ffi::authz_status_AUTHZ_DENIED_NO_USER,
+        // Denied, negated, would let the user in.
+        Permission::Failed if plain.is_null() => ffi::authz_status_AUTHZ_GENERAL_ERROR,
+        Permission::Failed => ffi::authz_status_AUTHZ_DENIED,
     }
+}
+
+/// What [`parse_require_line`] leaves for a line that is surely not negated.
+static PLAIN: u8 = 0;
+
+/// # Safety
+/// httpd passes the directive that it reads, and a place for what [`check_authorization`] gets.
+unsafe extern "C" fn parse_require_line(
+    command: *mut ffi::cmd_parms,
+    _: *const c_char,
+    parsed: *mut *const c_void,
+) -> *const c_char {
+    fence(
+        c"internal error in mod_wsgi".as_ptr(),
+        |_| (),
+        || {
+            // SAFETY: the caller's promise; a directive and its parents are live and hold strings.
+            let mut directive = unsafe { (*command).directive.as_ref() };
+            let mut plain = directive.is_some_and(|directive| {
+                // SAFETY: as above.
+                let first = Words::new(unsafe { text::bytes(directive.args) }).word();
+                // A line of <AuthzProviderAlias> may be used either way.
+                is(directive, b"Require") && !first.is_some_and(|word| word.eq_ignore_ascii_case(b"not"))
+            });
+            while let Some(outer) = directive {
+                plain &= !is(outer, b"<RequireNone");
+                // SAFETY: as above.
+                directive = unsafe { outer.parent.as_ref() };
+            }
+            // SAFETY: the caller's promise.
+            unsafe { parsed.write(if plain { (&raw const PLAIN).cast() } else { ptr::null() }) };
+            ptr::null()
+        },
+    )
+}
+
+fn is(directive: &ffi::ap_directive_t, name: &[u8]) -> bool {
+    // SAFETY: a live directive, whose name is a string.
+    unsafe { text::bytes(directive.directive) }.eq_ignore_ascii_case(name)
 }
 
 /// Runs `body` behind the panic fence.

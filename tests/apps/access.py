@@ -60,6 +60,7 @@ GROUPS = {
     "single": lambda: b"staff",
     "number": lambda: [1, "staff"],
     "broken": broken,
+    "banned": lambda: ["banned"],
     "error": fail,
 }
 

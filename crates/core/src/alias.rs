@@ -65,14 +65,25 @@ pub struct AliasOptions {
 }
 
 impl AliasOptions {
-    /// Reads the options that follow the alias's two words.
+    /// The names of all.
+    pub const ALL: &[&str] = &[
+        "process-group",
+        "application-group",
+        "callable-object",
+        "pass-authorization",
+    ];
+
+    /// Reads the options that end a directive's arguments, which may be of these names.
     ///
     /// # Errors
     /// Names the option that is unknown or has no value.
-    pub fn parse(words: &mut Words) -> Result<AliasOptions, Refusal> {
+    pub fn parse(words: &mut Words, known: &[&str]) -> Result<AliasOptions, Refusal> {
         let mut options = AliasOptions::default();
         while let Some((name, value)) = words.option()? {
             let name = String::from_utf8_lossy(&name).into_owned();
+            if !known.contains(&name.as_str()) {
+                return Err(format!("unknown option {name}=; known here: {}", known.join(", ")));
+            }
             if value.is_empty() {
                 return Err(format!("option {name}= has no value"));
             }
@@ -83,12 +94,7 @@ impl AliasOptions {
                 "pass-authorization" => {
                     options.pass_authorization = Some(flag(&value).map_err(|e| format!("option {name}= {e}"))?);
                 }
-                _ => {
-                    return Err(format!(
-                        "unknown option {name}=; known are process-group, application-group, callable-object and \
-                         pass-authorization"
-                    ));
-                }
+                _ => return Err(format!("unknown option {name}=")),
             }
         }
         Ok(options)
@@ -142,7 +148,7 @@ mod tests {
 
     #[test]
     fn option_words() {
-        let parse = |text: &str| AliasOptions::parse(&mut Words::new(text.as_bytes()));
+        let parse = |text: &str| AliasOptions::parse(&mut Words::new(text.as_bytes()), AliasOptions::ALL);
         let options = parse("process-group=%{GLOBAL} application-group='a b' callable-object=%{GLOBAL}").unwrap();
         assert_eq!(options.process_group, Some(GroupName::Global));
         assert_eq!(options.application_group, Some(GroupName::Literal(b"a b".to_vec())));
@@ -157,5 +163,10 @@ mod tests {
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
+        let none = AliasOptions::parse(&mut Words::new(b"callable-object=x"), &["application-group"]);
+        assert_eq!(
+            none.unwrap_err(),
+            "unknown option callable-object=; known here: application-group"
+        );
     }
 }
