@@ -42,18 +42,24 @@ impl Drop for StopAtExit {
 /// What is wrong and what to do, in one line.
 pub fn check(server: Server<'_>) -> Result<(), String> {
     let global = &server.main().config::<Wsgi>().global;
-    let required = is_required(server);
-    if (required || global.restrict_embedded != Some(true))
-        && let Err(reason) = find(global)
-    {
-        // Who has daemons may not want Python in httpd at all.
-        if required || global.definitions.get().is_none_or(Vec::is_empty) {
-            return Err(reason);
-        }
-        let text = format!("{reason}; until then applications run in daemons only (WSGIRestrictEmbedded On says so)");
+    if let Some(text) = doubt(server) {
         log::server::<Wsgi>(server, Level::Warning, text.as_bytes());
+    } else if is_required(server) || global.restrict_embedded != Some(true) {
+        find(global)?;
     }
     host_file().map(drop)
+}
+
+/// What keeps Python out of httpd's processes where that is no reason to stop: who has daemons may not want it there.
+pub fn doubt(server: Server<'_>) -> Option<String> {
+    let global = &server.main().config::<Wsgi>().global;
+    let optional = global.restrict_embedded != Some(true)
+        && !is_required(server)
+        && !global.definitions.get().is_none_or(Vec::is_empty);
+    let reason = optional.then(|| find(global).err()).flatten()?;
+    Some(format!(
+        "{reason}; until then applications run in daemons only (WSGIRestrictEmbedded On says so)"
+    ))
 }
 
 /// Starts Python in a new child. Without it the child lives on, for what else it serves.

@@ -9,6 +9,7 @@
 mod access;
 mod alias;
 mod config;
+mod configtest;
 mod daemon;
 mod directives;
 mod dispatch;

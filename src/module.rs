@@ -11,7 +11,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::httpd::server::Server;
-use crate::{access, alias, directives, embedded, handler, interpreters, status, supervisor};
+use crate::{access, alias, configtest, directives, embedded, handler, interpreters, status, supervisor};
 
 /// The module.
 pub struct Wsgi;
@@ -56,8 +56,15 @@ impl Module for Wsgi {
 
     fn check_config(server: Server<'_>) -> Result<(), String> {
         interpreters::tell(server);
-        supervisor::check(server)?;
-        embedded::check(server)
+        let outcome = supervisor::check(server).and_then(|()| embedded::check(server));
+        if process::is_configtest() {
+            if process::is_defined(c"DUMP_WSGI") {
+                configtest::dump(server, &outcome);
+            } else if outcome.is_ok() {
+                configtest::report(server);
+            }
+        }
+        outcome
     }
 
     fn test_config(_: Server<'_>) {
@@ -68,7 +75,9 @@ impl Module for Wsgi {
     }
 
     fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
-        supervisor::configure(pool, server)
+        supervisor::configure(pool, server)?;
+        configtest::report(server);
+        Ok(())
     }
 
     fn child_init(pool: Pool<'_>, server: Server<'_>) {

@@ -3,6 +3,7 @@
 //! Queues and supervisor outlive a configuration: their numbers are kept with httpd's process. Everything else here is
 //! made anew at each reading of the configuration, and given up with it.
 
+pub mod account;
 mod administrators;
 mod control;
 mod definition;
@@ -37,7 +38,7 @@ use crate::httpd::server::Server;
 use crate::httpd::{child, log, process};
 use crate::module::Wsgi;
 use control::Control;
-pub use definition::{Definition, ScriptOwner, check};
+pub use definition::{Definition, ScriptOwner, check, of as definitions};
 
 /// Bytes that a queue holds for each request that may wait: most heads are smaller, few are much larger.
 const QUEUED_REQUEST: usize = 4096;

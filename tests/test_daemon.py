@@ -349,5 +349,6 @@ def test_defined_twice(new_httpd):
 def test_unknown_group(start_httpd):
     """A request for a group that is not defined gets 500 and a line that says what to do."""
     httpd = start_httpd("WSGIScriptAlias / ${APPS}/hello.py process-group=nowhere\n")
+    httpd.log.expect("WSGI0180: .*nowhere")
     assert httpd.get("/").status == 500
     httpd.log.expect("WSGI0115: there is no daemon process group nowhere for this server; define it")

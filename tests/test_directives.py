@@ -168,8 +168,8 @@ MERGING = """
 WSGIApplicationGroup main
 WSGICallableObject application
 WSGIScriptAlias /plain ${APPS}/where.py
-WSGIScriptAlias /outer ${APPS}/where.py
 WSGIScriptAlias /outer/inner ${APPS}/where.py
+WSGIScriptAlias /outer ${APPS}/where.py
 WSGIScriptAlias /script ${ROOT}/sites/app/where.wsgi
 <Location /outer>
     WSGIApplicationGroup outer

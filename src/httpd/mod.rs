@@ -22,3 +22,4 @@ pub mod request;
 pub mod server;
 pub mod table;
 mod text;
+pub mod tree;

@@ -9,9 +9,10 @@ use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
 use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::{Account, DaemonOptions, NO_EFFECT};
-use wsgi_core::python::{self, Choice, Interpreter};
+use wsgi_core::python::{self, Choice, Interpreter, Who};
 use wsgi_core::wire::control::{Preload, parent};
 
+use super::account;
 use crate::config::Global;
 use crate::httpd::server::Server;
 use crate::httpd::{log, process};
@@ -37,7 +38,8 @@ pub struct Definition {
     pub script_owner: Option<ScriptOwner>,
     /// Its Python, if that can be run. What a tenant can break by himself is no reason to stop the server.
     python: Option<Interpreter>,
-    uid: u32,
+    /// Whom its daemons run as.
+    who: Who,
     /// What its daemons load before they are READY.
     preload: Vec<Preload>,
 }
@@ -103,7 +105,7 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                     options: Arc::clone(options),
                     preload: Vec::new(),
                     server: server.is_virtual().then(|| server.hostname().to_vec()),
-                    uid,
+                    who: account::daemons(options, uid, gid),
                 });
             }
         }
@@ -133,9 +135,19 @@ impl Definition {
         })
     }
 
+    /// Whom its daemons run as.
+    pub fn who(&self) -> &Who {
+        &self.who
+    }
+
+    /// Its Python, if that can be run.
+    pub fn python(&self) -> Option<&Interpreter> {
+        self.python.as_ref()
+    }
+
     /// Names the queue: the group, and whom its daemons run as, for replies stay within one user.
     pub fn queue_key(&self) -> Vec<u8> {
-        let mut key = format!("{} ", self.uid).into_bytes();
+        let mut key = format!("{} ", self.who.uid).into_bytes();
         key.extend_from_slice(&self.options.name);
         key
     }
@@ -251,7 +263,7 @@ fn check_home(options: &DaemonOptions, uid: u32, gid: u32) -> Result<(), String>
     if !home.is_dir() {
         return Err(format!("home={shown} is not a directory; create it, or correct home="));
     }
-    match python::barrier(home, uid, gid) {
+    match account::daemons(options, uid, gid).barrier(home) {
         Some(at) => Err(format!(
             "the user that daemons run as (uid {uid}) cannot get to home={shown}: it may not enter {}; run 'chmod o+x' on \
              that folder, or name another user",

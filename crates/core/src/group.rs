@@ -1,5 +1,7 @@
 //! Names of process and application groups, and what their `%{…}` forms stand for in a request.
 
+use std::fmt;
+
 /// A group's name as the configuration gives it. Only a value that is one `%{…}` token as a whole is expanded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum GroupName {
@@ -68,6 +70,20 @@ impl GroupName {
                     other => other.expand(facts),
                 },
             },
+        }
+    }
+}
+
+impl fmt::Display for GroupName {
+    /// As the configuration writes it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            GroupName::Global => f.write_str("%{GLOBAL}"),
+            GroupName::Server => f.write_str("%{SERVER}"),
+            GroupName::Host => f.write_str("%{HOST}"),
+            GroupName::Resource => f.write_str("%{RESOURCE}"),
+            GroupName::Env(name) => write!(f, "%{{ENV:{}}}", String::from_utf8_lossy(name)),
+            GroupName::Literal(name) => f.write_str(&String::from_utf8_lossy(name)),
         }
     }
 }

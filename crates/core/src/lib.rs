@@ -6,6 +6,7 @@
 
 pub mod abi;
 pub mod alias;
+pub mod configtest;
 pub mod daemon_options;
 pub mod directive;
 pub mod group;

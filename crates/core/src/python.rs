@@ -17,7 +17,7 @@ use std::process::Command;
 
 pub use error::{Directive, PythonError};
 use probe::Answer;
-pub use reach::barrier;
+pub use reach::{Who, barrier};
 
 /// The oldest Python that can load the host: its stable ABI is that of 3.10.
 pub const OLDEST: (u8, u8) = (3, 10);

@@ -16,7 +16,7 @@ pub struct Arguments {
 pub enum Command {
     /// Serve an application in the foreground, from a private httpd
     Serve(Serve),
-    /// Say which httpd, module and Python would be used, and what is wrong with them
+    /// Say which httpd, module and Python would be used, or what a configuration runs where, and what is wrong with them
     Check(Check),
 }
 
@@ -109,6 +109,22 @@ pub struct Serve {
 
 #[derive(Args, Debug)]
 pub struct Check {
+    /// httpd's configuration to look at: what it runs where, and what is wrong with it
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Name that the configuration asks for by IfDefine; may be repeated
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pub define: Vec<String>,
+
+    /// Folder that the configuration's paths start from [default: as ServerRoot says]
+    #[arg(long, value_name = "DIR", requires = "config")]
+    pub server_root: Option<PathBuf>,
+
+    /// Write JSON
+    #[arg(long, requires = "config")]
+    pub json: bool,
+
     #[command(flatten)]
     pub parts: Parts,
 }

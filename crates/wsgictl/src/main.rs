@@ -6,6 +6,7 @@ mod application;
 mod arguments;
 mod check;
 mod configuration;
+mod effective;
 mod fault;
 mod httpd;
 mod install;
@@ -26,7 +27,10 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(options) => serve::serve(&options),
-        Command::Check(options) => check::check(&options),
+        Command::Check(options) => match &options.config {
+            Some(configuration) => effective::check(&options, configuration),
+            None => check::check(&options),
+        },
     };
     match done {
         Ok(code) => code,

@@ -16,10 +16,47 @@ pub fn barrier(path: &Path, uid: u32, gid: u32) -> Option<PathBuf> {
     if uid == 0 {
         return None;
     }
-    walk(path, uid, gid, &mut 0)
+    walk(path, uid, &[gid], &mut 0)
 }
 
-fn walk(path: &Path, uid: u32, gid: u32, links: &mut usize) -> Option<PathBuf> {
+/// A user with everything that counts for what it may do with files.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// Its name; its number where it has none.
+    pub name: String,
+    /// The user.
+    pub uid: u32,
+    /// All its groups.
+    pub gids: Vec<u32>,
+    /// Whether a file has an access control list: then nothing is said about it.
+    pub has_acl: fn(&Path) -> bool,
+}
+
+impl Who {
+    /// As [`barrier`], with all groups and without those folders that are not known well enough.
+    pub fn barrier(&self, path: &Path) -> Option<PathBuf> {
+        if self.uid == 0 {
+            return None;
+        }
+        walk(path, self.uid, &self.gids, &mut 0).filter(|folder| !(self.has_acl)(folder))
+    }
+
+    /// Whether it surely may not read a file that it gets to.
+    pub fn cannot_read(&self, path: &Path) -> bool {
+        self.uid != 0
+            && fs::metadata(path).is_ok_and(|file| {
+                !grants(
+                    0o4,
+                    file.mode(),
+                    file.uid() == self.uid,
+                    self.gids.contains(&file.gid()),
+                )
+            })
+            && !(self.has_acl)(path)
+    }
+}
+
+fn walk(path: &Path, uid: u32, gids: &[u32], links: &mut usize) -> Option<PathBuf> {
     let mut here = PathBuf::new();
     for part in path.components() {
         match part {
@@ -31,26 +68,27 @@ fn walk(path: &Path, uid: u32, gid: u32, links: &mut usize) -> Option<PathBuf> {
         if file.is_symlink() && *links < LINKS {
             *links += 1;
             let to = here.parent()?.join(fs::read_link(&here).ok()?);
-            let barrier = walk(&to, uid, gid, links);
+            let barrier = walk(&to, uid, gids, links);
             if barrier.is_some() {
                 return barrier;
             }
             here = here.canonicalize().ok()?;
-        } else if file.is_dir() && !may_enter(file.mode(), file.uid() == uid, file.gid() == gid) {
+        } else if file.is_dir() && !grants(0o1, file.mode(), file.uid() == uid, gids.contains(&file.gid())) {
             return Some(here);
         }
     }
     None
 }
 
-/// The search bit that counts for the user: the most particular class decides, not the most generous.
-fn may_enter(mode: u32, owner: bool, group: bool) -> bool {
-    let bit = match (owner, group) {
-        (true, _) => 0o100,
-        (false, true) => 0o010,
-        (false, false) => 0o001,
+/// Whether the permission (1: search, 4: read) is given by the class that counts for the user: the most particular one
+/// decides, not the most generous.
+fn grants(permission: u32, mode: u32, owner: bool, group: bool) -> bool {
+    let shift = match (owner, group) {
+        (true, _) => 6,
+        (false, true) => 3,
+        (false, false) => 0,
     };
-    mode & bit != 0
+    mode >> shift & permission != 0
 }
 
 #[cfg(test)]
@@ -60,11 +98,13 @@ mod tests {
 
     #[test]
     fn the_most_particular_class_decides() {
-        assert!(may_enter(0o700, true, false));
-        assert!(!may_enter(0o700, false, true));
-        assert!(!may_enter(0o077, true, true));
-        assert!(!may_enter(0o701, false, true));
-        assert!(may_enter(0o701, false, false));
+        assert!(grants(1, 0o700, true, false));
+        assert!(!grants(1, 0o700, false, true));
+        assert!(!grants(1, 0o077, true, true));
+        assert!(!grants(1, 0o701, false, true));
+        assert!(grants(1, 0o701, false, false));
+        assert!(grants(4, 0o640, false, true));
+        assert!(!grants(4, 0o640, false, false));
     }
 
     #[test]
@@ -82,10 +122,27 @@ mod tests {
         let closed_found = barrier(&base.join("link/file"), stranger, stranger);
         let direct = barrier(&closed.join("in/../in/file"), stranger, stranger);
         let own = barrier(&closed.join("in/file"), owner, stranger);
+        let who = |gids: &[u32], has_acl| Who {
+            name: String::new(),
+            uid: stranger,
+            gids: gids.to_vec(),
+            has_acl,
+        };
+        let group = fs::metadata(&closed).unwrap().gid();
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o710)).unwrap();
+        fs::set_permissions(closed.join("in/file"), fs::Permissions::from_mode(0o640)).unwrap();
+        let file = closed.join("in/file");
+        let seen = [
+            who(&[stranger], |_| false),
+            who(&[stranger, group], |_| false),
+            who(&[], |_| true),
+        ]
+        .map(|who| (who.barrier(&file), who.cannot_read(&file)));
         fs::remove_dir_all(&base).unwrap();
         assert_eq!(closed_found.as_deref(), Some(closed.as_path()));
         assert_eq!(direct.as_deref(), Some(closed.as_path()));
         assert_eq!(own, None);
+        assert_eq!(seen, [(Some(closed), true), (None, false), (None, false)]);
         assert_eq!(barrier(Path::new("/"), stranger, stranger), None);
     }
 }
