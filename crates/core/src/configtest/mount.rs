@@ -33,7 +33,7 @@ impl<'n> Mount<'n> {
             }
             let mut words = node.words();
             let (url, target) = (words.word()?, words.word()?);
-            let options = AliasOptions::parse(&mut words).ok()?;
+            let options = AliasOptions::parse(&mut words, AliasOptions::ALL).ok()?;
             Some(Mount {
                 node,
                 url,
