@@ -42,6 +42,10 @@ pub struct Target<'r> {
     pub map_head: MapHead,
     /// The process group is one of those that requests here may run in.
     pub permitted: bool,
+    /// httpd answers for an application that says an error.
+    pub error_override: bool,
+    /// httpd's own record of the request goes into environ.
+    pub pass_apache_request: bool,
     /// The request does not count as activity.
     pub ignore_activity: bool,
     /// How files are read.
@@ -84,6 +88,8 @@ impl<'r> Target<'r> {
             script_mtime: request.file_mtime(),
             handler_script: b"",
             permitted: permitted(config, &process_group, &facts),
+            error_override: config.error_override.unwrap_or(false),
+            pass_apache_request: config.pass_apache_request.unwrap_or(false),
             ignore_activity: config.ignore_activity.unwrap_or(false),
             process_group,
             application_group,
@@ -178,7 +184,11 @@ impl Facts for RequestFacts<'_> {
     }
 
     fn script_name(&self) -> Vec<u8> {
-        self.script_name.to_vec()
+        let global = &self.request.server().main().config::<Wsgi>().global;
+        match global.case_sensitivity {
+            Some(false) => self.script_name.to_ascii_lowercase(),
+            _ => self.script_name.to_vec(),
+        }
     }
 
     fn variable(&self, name: &[u8]) -> Option<Vec<u8>> {

@@ -82,6 +82,9 @@ pub struct Relay<'r, 'e> {
     missing: Option<u64>,
     /// Path of this server whose answer the client gets instead.
     redirect: Option<Vec<u8>>,
+    /// Statuses of errors are for httpd to answer (`WSGIErrorOverride`), and the one that is.
+    overrides: bool,
+    overridden: Option<u16>,
     /// The daemon has sent status and headers.
     headed: bool,
     /// Some of the reply was passed on.
@@ -182,6 +185,8 @@ impl<'r, 'e> Relay<'r, 'e> {
             fed: true,
             missing: None,
             redirect: None,
+            overrides: target.error_override,
+            overridden: None,
             headed: false,
             begun: false,
             files: VecDeque::new(),
@@ -371,7 +376,7 @@ impl<'r, 'e> Relay<'r, 'e> {
                 Err(Error::Invalid(reason)) => return Err(Stop::Invalid(reason)),
             }
         };
-        if self.redirect.is_some() {
+        if self.redirect.is_some() || self.overridden.is_some() {
             return Ok(ending);
         }
         // A file goes on together with what follows: filters that pick ranges want to see where the reply ends.
@@ -438,6 +443,17 @@ impl<'r, 'e> Relay<'r, 'e> {
             return Ok(());
         }
         self.headed = true;
+        if self.overrides && (400..600).contains(&head.status) {
+            self.overridden = Some(head.status);
+            // All that httpd keeps of a reply that it replaces, and cannot know itself.
+            let challenges = headers
+                .iter()
+                .filter(|(name, _)| name.eq_ignore_ascii_case(b"www-authenticate"));
+            for (name, value) in challenges {
+                self.reply.add_header(name, value);
+            }
+            return Ok(());
+        }
         self.write_limit = self
             .group
             .write_timeout
@@ -484,6 +500,9 @@ impl<'r, 'e> Relay<'r, 'e> {
                     self.files.is_empty() && self.out_at >= self.out.len() && (!self.wanted || self.upload.is_sent());
                 if let (Some(far), true) = (far, clean) {
                     self.group.pairs.put(self.near, far);
+                }
+                if let (Ending::Complete | Ending::Truncated, Some(status)) = (ending, self.overridden) {
+                    return End::Status(status);
                 }
                 return match (ending, self.redirect) {
                     (Ending::Complete, None) => End::Answered,

@@ -28,7 +28,7 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             arguments: "On|Off",
             default: "On",
             place: Place::Server,
-            help: c"Off: paths of scripts differ by more than upper and lower case, and %{RESOURCE} is in lower case",
+            help: c"Off puts %{RESOURCE} in lower case, for file systems that do not tell upper case from lower case",
             set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.case_sensitivity, arguments)),
         },
         Directive {

@@ -1,6 +1,6 @@
 //! The request (`request_rec` of `httpd.h`).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, c_void};
 use std::marker::PhantomData;
 use std::os::fd::BorrowedFd;
 use std::ptr::{self, NonNull};
@@ -54,6 +54,11 @@ impl<'r> Request<'r> {
             raw: NonNull::new(raw).expect("httpd passes a request"),
             borrowed: PhantomData,
         }
+    }
+
+    /// The address of httpd's record, for Python code that has its own way to it.
+    pub fn to_address(self) -> *mut c_void {
+        self.as_ptr().cast()
     }
 
     pub(super) fn as_ptr(self) -> *mut ffi::request_rec {

@@ -93,6 +93,9 @@ pub fn build<'py>(
         environ.set_item(names.queue_start.get(py), &py.float(seconds(request.queue_start))?)?;
         environ.set_item(names.daemon_start.get(py), &py.float(seconds(request.daemon_start))?)?;
     }
+    if request.request_rec != 0 {
+        environ.set_item(&py.interned("apache.request_rec")?, &py.capsule(request.request_rec)?)?;
+    }
     environ.set_item(names.application_start.get(py), &py.float(application_start)?)?;
     Ok(environ)
 }

@@ -36,6 +36,8 @@ pub struct Request<'r> {
     pub reloading: bool,
     /// The script's global to call.
     pub callable_object: &'r [u8],
+    /// Address of the server's own record of the request, for environ; 0: not for it.
+    pub request_rec: usize,
     /// When the server got the request, in µs since the epoch.
     pub request_start: i64,
     /// When it was put into the queue of its process group, and when it was taken from there; 0 in embedded mode.

@@ -175,6 +175,8 @@ def end():
     threading._shutdown()
     # Python calls it again when it ends the interpreter, and 3.12 does not bear that.
     threading._shutdown = lambda: None
+    if type(sys.stdout) is _Restricted:
+        sys.stdout = None  # Python flushes it when it ends the interpreter.
     return _thread._count()
 
 

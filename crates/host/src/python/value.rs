@@ -81,6 +81,13 @@ impl<'py> Python<'py> {
         }
     }
 
+    /// A `PyCapsule` without a name, around an address that is not 0.
+    pub fn capsule(self, address: usize) -> Result<'py, Object<'py>> {
+        let pointer = std::ptr::with_exposed_provenance_mut(address);
+        // SAFETY: attached; a capsule does not look at what it holds.
+        unsafe { Object::from_new(self, ffi::PyCapsule_New(pointer, std::ptr::null(), None)) }
+    }
+
     /// An `int`.
     pub fn int(self, value: i64) -> Result<'py, Object<'py>> {
         // SAFETY: attached.

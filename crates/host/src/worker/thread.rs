@@ -166,6 +166,7 @@ impl Daemon {
             script_mtime: head.script_mtime,
             reloading: head.reloading,
             callable_object: head.callable_object,
+            request_rec: 0,
             request_start: head.request_start,
             queue_start: epoch - i64::try_from(waited).unwrap_or(0),
             daemon_start: epoch,
