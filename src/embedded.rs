@@ -157,7 +157,7 @@ pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer 
             reloading: target.reloading,
             application_group: Bytes::of(&target.application_group),
             callable_object: Bytes::of(&target.callable_object),
-            request_rec: if target.pass_apache_request {
+            record: if target.pass_apache_request {
                 request.to_address()
             } else {
                 std::ptr::null_mut()

@@ -170,7 +170,7 @@ pub struct Request {
     /// Attribute of the script's module to call.
     pub callable_object: Bytes,
     /// httpd's `request_rec`, for environ (`WSGIPassApacheRequest`); NULL: not for it.
-    pub request_rec: *mut c_void,
+    pub record: *mut c_void,
     /// When httpd got the request, in µs since the epoch.
     pub request_start: i64,
     /// `wsgi.url_scheme` is `https`.

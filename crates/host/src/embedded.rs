@@ -122,7 +122,7 @@ unsafe extern "C" fn run(
                 script_mtime: raw.script_mtime,
                 reloading: raw.reloading,
                 callable_object: slice(raw.callable_object),
-                request_rec: raw.request_rec.expose_provenance(),
+                request_rec: raw.record.expose_provenance(),
                 request_start: raw.request_start,
                 queue_start: 0,
                 daemon_start: 0,
