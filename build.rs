@@ -21,7 +21,7 @@ fn main() {
         // The types' layout depends on these: without _GNU_SOURCE and friends off_t and others differ.
         .clang_args(apxs.query("EXTRA_CPPFLAGS").split_whitespace())
         .allowlist_function("ap_.*|apr_.*")
-        .allowlist_type("ap_.*|apr_.*|.*_rec|module|command_struct|cmd_how|process_rec|authn_.*|authz_.*")
+        .allowlist_type("ap_.*|apr_.*|.*_rec|module|command_struct|cmd_how|process_rec|.*_score|authn_.*|authz_.*")
         .allowlist_var("ap_.*|apr_.*|core_module|AP_.*|APLOG_.*|APR_.*|HTTP_.*|M_.*|OK|DECLINED|DONE|OPT_.*|NOT_IN_.*|GLOBAL_ONLY|ENABLE_SENDFILE_.*|ENABLE_MMAP_.*|REQUEST_CHUNKED_.*|MODULE_MAGIC_.*|OR_.*|RSRC_CONF|ACCESS_CONF|EXEC_ON_READ|CONN_.*|SERVER_.*|AUTHN_.*|AUTHZ_.*|REMOTE_.*")
         // They take a va_list, whose layout bindgen cannot promise, and nothing here calls them.
         .blocklist_function(".*_va|.*vformatter|.*vsnprintf|apr_pvsprintf|ap_vrprintf|.*_vputstrs|.*vprintf")

@@ -78,6 +78,7 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
             host: &host_file()?,
             bin: &python.bin,
             settings: Settings::embedded(global, python.home.as_deref()),
+            scoreboard: global.metrics.server_metrics == Some(true),
         };
         Host::start(&start, server)
     });

@@ -16,6 +16,7 @@ use super::exchange::{Exchange, TABLE, bytes};
 use super::inquiry::{HOOKS, Inquiry};
 use crate::httpd::fence::fence;
 use crate::httpd::log;
+use crate::httpd::scoreboard::json;
 use crate::httpd::server::Server;
 use crate::interpreters::Settings;
 use crate::module::Wsgi;
@@ -34,6 +35,8 @@ pub struct Start<'a> {
     pub bin: &'a Path,
     /// Its settings.
     pub settings: Settings,
+    /// Whether applications may see what the whole server does.
+    pub scoreboard: bool,
 }
 
 /// A running Python.
@@ -98,6 +101,7 @@ impl Host {
             log: log_record,
             log_context: server.into_context(),
             log_level: log::level::<Wsgi>(server) as c_int,
+            scoreboard: start.scoreboard.then_some(scoreboard),
         };
         // SAFETY: everything borrowed lives during the call; the server outlives the child's Python.
         let host = unsafe { (table.start)(&raw const raw) };
@@ -191,4 +195,21 @@ unsafe extern "C" fn log_record(context: *mut c_void, level: c_int, file: Bytes,
             }
         },
     );
+}
+
+/// # Safety
+/// See `wsgi_core::abi::Start::scoreboard`.
+unsafe extern "C" fn scoreboard(buffer: *mut u8, len: usize) -> usize {
+    fence(
+        0,
+        |_| (),
+        || {
+            let text = json();
+            if text.len() <= len {
+                // SAFETY: the host's promise: the buffer has room for `len` bytes.
+                unsafe { buffer.copy_from_nonoverlapping(text.as_ptr(), text.len()) };
+            }
+            text.len()
+        },
+    )
 }

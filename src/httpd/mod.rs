@@ -19,6 +19,7 @@ pub mod process;
 pub mod regex;
 pub mod reply;
 pub mod request;
+pub mod scoreboard;
 pub mod server;
 pub mod table;
 mod text;

@@ -144,6 +144,9 @@ pub struct Start {
     pub log_context: *mut c_void,
     /// The least important level that this log shows; a number of [`Level`].
     pub log_level: c_int,
+    /// Writes up to `len` bytes of JSON, `mod_wsgi.server_metrics()`, and returns how many there are; NULL where
+    /// applications may not see it. May be called from any thread.
+    pub scoreboard: Option<unsafe extern "C" fn(buffer: *mut u8, len: usize) -> usize>,
 }
 
 /// A running Python in this process, as [`HostTable::start`] made it; opaque to the module.

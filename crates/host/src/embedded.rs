@@ -14,7 +14,7 @@ use wsgi_core::abi::{
 use wsgi_core::interpreter::Plan;
 
 use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
-use crate::adapter::{Answer, Head, Hook, Imported, Question, Reload, Request, Server, Source};
+use crate::adapter::{Answer, Head, Hook, Imported, Question, Reload, Request, Scoreboard, Server, Source};
 use crate::api::{Apache, Settings};
 use crate::environment::Changed;
 use crate::fence::{fence, report_panics_to};
@@ -66,6 +66,8 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             log,
             loading: Gate::default(),
             stats: Stats::own(start.threads_per_process),
+            recording: AtomicBool::new(false),
+            scoreboard: start.scoreboard.map(scoreboard),
         };
         // SAFETY: as above.
         let (bin, environment, interpreters) = unsafe {
@@ -258,6 +260,24 @@ unsafe fn variables<'a>(first: *const Variable, len: usize) -> Vec<(&'a [u8], &'
     // SAFETY: as above.
     let pair = |entry: &Variable| unsafe { (slice(entry.name), slice(entry.value)) };
     entries.iter().map(pair).collect()
+}
+
+/// The module's scoreboard as a function.
+fn scoreboard(write: unsafe extern "C" fn(*mut u8, usize) -> usize) -> Scoreboard {
+    Box::new(move || {
+        let mut bytes = Vec::new();
+        loop {
+            let room = bytes.capacity();
+            // SAFETY: the buffer has room for that many bytes.
+            let len = unsafe { write(bytes.as_mut_ptr(), room) };
+            if len <= room {
+                // SAFETY: the module has written so many.
+                unsafe { bytes.set_len(len) };
+                return bytes;
+            }
+            bytes.reserve(len + len / 8);
+        }
+    })
 }
 
 /// Cleared when the module's log may not be used any more.

@@ -75,13 +75,11 @@ impl Stats {
     }
 
     /// A copy of all that was counted.
-    #[allow(dead_code, reason = "read by the metrics functions of the module mod_wsgi")]
     pub fn reading(&self) -> Reading {
         Reading::of(&self.page.copy()).unwrap_or_default()
     }
 
     /// Each slot's longest request since this was asked last, in µs, with the number of the thread.
-    #[allow(dead_code, reason = "read by the metrics functions of the module mod_wsgi")]
     pub fn take_longest(&self) -> Vec<(u64, u64)> {
         let slots = self.page.slots().filter(|slot| slot.owner() != 0);
         slots.map(|slot| (slot.owner(), slot.take_longest())).collect()

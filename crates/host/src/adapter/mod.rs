@@ -24,7 +24,7 @@ pub use failure::text_of as text_of_error;
 pub use hook::{Answer, Hook, Question, ask};
 pub use import::{Imported, import};
 pub use live::Live;
-pub use record::{Record, ScriptWatch, Server, version};
+pub use record::{Record, Scoreboard, ScriptWatch, Server, version};
 pub use request::{Request, run};
 pub use response::Head;
 pub use script::{Reload, Source};

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use wsgi_core::abi::Level;
 
@@ -30,6 +31,9 @@ pub trait ScriptWatch: Send + Sync {
     fn changed(&self, script: &[u8], mtime: i64);
 }
 
+/// Tells what the threads of httpd do. Must not wait.
+pub type Scoreboard = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
+
 /// What is the same for every interpreter of the process.
 pub struct Server {
     /// The process group's name; empty in embedded mode.
@@ -50,6 +54,10 @@ pub struct Server {
     pub loading: Gate,
     /// What is counted.
     pub stats: Stats,
+    /// Applications want to see it (`mod_wsgi.start_recording_metrics`).
+    pub recording: AtomicBool,
+    /// What the whole server does, as JSON; `None` where applications may not see it.
+    pub scoreboard: Option<Scoreboard>,
 }
 
 /// One interpreter's record.

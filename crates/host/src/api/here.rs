@@ -2,21 +2,28 @@
 
 use std::ffi::{CStr, c_int};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use wsgi_core::abi::{Level, Site};
 
+use super::counters::Moment;
 use crate::adapter::{Live, Server};
-use crate::python::{Class, Error, Kind, Members, Object, Result};
+use crate::python::{Class, Error, GilCell, Kind, Members, Object, Result};
 
 /// The object to ask.
 pub struct Here {
     server: Arc<Server>,
+    /// Where the current window of metrics began.
+    window: GilCell<Option<Moment>>,
 }
 
 impl Here {
     /// For an interpreter of this server.
     pub fn of(server: Arc<Server>) -> Here {
-        Here { server }
+        Here {
+            server,
+            window: GilCell::default(),
+        }
     }
 }
 
@@ -40,6 +47,27 @@ impl Class for Here {
                 c"log",
                 c"log(level, file, line, text): logs each line at httpd's level of that number",
                 log,
+            )
+            .method(
+                c"record",
+                c"record(): metrics are wanted, in every interpreter of the process",
+                record,
+            )
+            .method(c"recording", c"recording() -> whether they are", recording)
+            .method(
+                c"counted",
+                c"counted() -> what the process has counted since its begin",
+                counted,
+            )
+            .method(
+                c"scoreboard",
+                c"scoreboard() -> JSON of what httpd's threads do, or None",
+                scoreboard,
+            )
+            .method(
+                c"window",
+                c"window() -> what it has counted since the last call in this interpreter",
+                window,
             );
     }
 }
@@ -73,4 +101,32 @@ fn log<'py>(this: &Here, me: &Object<'py>, arguments: &[Object<'py>]) -> Result<
         }
     });
     Ok(me.py().none())
+}
+
+fn record<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    this.server.recording.store(true, Ordering::Relaxed);
+    Ok(me.py().none())
+}
+
+fn recording<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    Ok(me.py().boolean(this.server.recording.load(Ordering::Relaxed)))
+}
+
+fn counted<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    Moment::now(&this.server.stats).tell(me.py(), None, &[])
+}
+
+fn window<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    let py = me.py();
+    let now = Moment::now(&this.server.stats);
+    let longest = this.server.stats.take_longest();
+    let before = this.window.with(py, |window| window.replace(now.clone()));
+    now.tell(py, before.as_ref(), &longest)
+}
+
+fn scoreboard<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    match &this.server.scoreboard {
+        Some(scoreboard) => me.py().bytes(&scoreboard()),
+        None => Ok(me.py().none()),
+    }
 }

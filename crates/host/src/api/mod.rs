@@ -1,5 +1,6 @@
 //! What applications import: the modules `mod_wsgi` and `apache`, and the preparation of a new interpreter.
 
+mod counters;
 mod here;
 
 use std::ffi::CStr;
@@ -17,6 +18,8 @@ use crate::python::{Fork, Object, Python, Result, Type};
 const MOD_WSGI: &CStr = source(concat!(include_str!("mod_wsgi.py"), "\0"));
 /// Events.
 const EVENTS: &CStr = source(concat!(include_str!("events.py"), "\0"));
+/// Metrics.
+const METRICS: &CStr = source(concat!(include_str!("metrics.py"), "\0"));
 /// Functions of the host that are plainer in Python than in Rust.
 const HOST: &CStr = source(concat!(include_str!("host.py"), "\0"));
 
@@ -94,6 +97,7 @@ pub fn install<'py>(
     )?;
 
     set(&mod_wsgi, "_server", &here)?;
+    set(&mod_wsgi, "_metrics", &py.execute(METRICS, c"_mod_wsgi_metrics")?)?;
     let refuse = events.attribute(&py.text("refuse_signals")?)?;
     set(&mod_wsgi, "_refuse_signals", &refuse)?;
     let format_exception = functions.attribute(&py.text("format_exception")?)?;

@@ -34,6 +34,33 @@ def request_data():
     return _server.request_data()
 
 
+def start_recording_metrics():
+    """Let request_metrics() and process_metrics() tell what this process counts, in all of its interpreters."""
+    _server.record()
+
+
+def request_metrics():
+    """Return what requests did since the last call, or since the process began; None before recording was started."""
+    global _window
+    if not _server.recording():
+        return None
+    metrics, _window = _metrics.request_metrics(_server.window(), _window, threads_per_process, not process_group)
+    return metrics
+
+
+def process_metrics():
+    """Return what the process did since it began; None before recording was started."""
+    return _metrics.process_metrics(_server.counted()) if _server.recording() else None
+
+
+def server_metrics():
+    """Return what the threads of the whole server do, where WSGIServerMetrics allows it; otherwise None."""
+    return _metrics.server_metrics(_server.scoreboard())
+
+
+_window = None
+
+
 class RequestTimeout(BaseException):
     """Raised in a request that took too long. Clean up, then let it pass."""
 

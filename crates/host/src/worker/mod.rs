@@ -26,7 +26,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use rustix::pipe::{PipeFlags, pipe_with};
 use wsgi_core::abi::Level;
@@ -95,6 +95,8 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         log: Arc::<StandardError>::clone(&log),
         loading: Gate::default(),
         stats,
+        recording: AtomicBool::new(false),
+        scoreboard: None,
     };
     let hidden = settings.api.plan.hidden.iter();
     let hidden: Vec<Value> = hidden.map(|name| (name.clone(), None)).collect();
