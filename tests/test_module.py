@@ -175,8 +175,8 @@ def test_metrics(start_httpd, setup):
     assert set(request) == REQUEST
     assert set(process) == PROCESS
     assert request["pid"] == process["pid"] == httpd.workers()[0]
-    # A request is counted when its reply is with the client already: those before may count as well.
-    assert 3 <= request["request_count"] <= 5
+    # A request is counted when its reply is with the client already, so it may be one more or one less.
+    assert 2 <= request["request_count"] <= 5
     assert request["status_2xx"] == request["request_count"]
     assert sum(request["request_threads_completed"]) == request["request_count"]
     assert request["request_throughput"] == pytest.approx(request["request_count"] / request["sample_period"])
@@ -194,7 +194,7 @@ def test_metrics(start_httpd, setup):
         assert len(request["daemon_time_buckets"]) == 65
     else:
         assert request["queue_time"] is request["daemon_time"] is None
-    assert process["request_count"] >= 5
+    assert process["request_count"] >= 4
     assert process["active_requests"] >= 1
     assert sum(thread["request_count"] for thread in process["threads"]) == process["request_count"]
     assert process["restart_time"] <= process["current_time"]

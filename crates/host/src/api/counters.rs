@@ -1,7 +1,7 @@
 //! What this process has counted (`crate::stats`), as plain Python values for `api/metrics.py`.
 
 use wsgi_core::stats::Phase;
-use wsgi_core::stats::reading::{Reading, Thread, Totals};
+use wsgi_core::stats::reading::{Reading, Thread};
 
 use crate::python::{Object, Python, Result};
 use crate::stats::{Stats, epoch, micros};
@@ -62,15 +62,15 @@ impl Moment {
             .map(|(now, then)| now.saturating_sub(then))
             .collect();
         put("status", numbers(&status)?)?;
-        let flows: [(&str, fn(&Totals) -> u64); 5] = [
-            ("input_bytes", |sums| sums.input_bytes),
-            ("input_reads", |sums| sums.input_reads),
-            ("output_bytes", |sums| sums.output_bytes),
-            ("output_writes", |sums| sums.output_writes),
-            ("gil_wait_count", |sums| sums.gil_waits),
+        let flows = [
+            ("input_bytes", sums.input_bytes, old.input_bytes),
+            ("input_reads", sums.input_reads, old.input_reads),
+            ("output_bytes", sums.output_bytes, old.output_bytes),
+            ("output_writes", sums.output_writes, old.output_writes),
+            ("gil_wait_count", sums.gil_waits, old.gil_waits),
         ];
-        for (name, of) in flows {
-            put(name, number(of(&sums).saturating_sub(of(&old)))?)?;
+        for (name, now, then) in flows {
+            put(name, number(now.saturating_sub(then))?)?;
         }
         let phases = py.dict()?;
         for phase in Phase::ALL {
