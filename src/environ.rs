@@ -10,6 +10,7 @@ use wsgi_core::{header, proxy};
 
 use crate::host::Variables;
 use crate::httpd::pool::Pool;
+use crate::httpd::process;
 use crate::httpd::request::Request;
 use crate::module::Wsgi;
 use crate::target::Target;
@@ -149,7 +150,7 @@ impl<'r> Environ<'r> {
         if let Some(id) = cgi.connection_id() {
             self.put(b"mod_wsgi.connection_id", id);
         }
-        self.put_number(b"mod_wsgi.server_pid", std::process::id());
+        self.put_number(b"mod_wsgi.server_pid", process::id());
     }
 
     /// What a trusted proxy says, over all that is known here. Whether it says by which scheme the client came.

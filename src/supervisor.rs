@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -33,6 +33,7 @@ use crate::daemon::{Group, Groups};
 use crate::embedded;
 use crate::httpd::child::News;
 use crate::httpd::kept::{Kept, KeptFd, Queue, Supervisor};
+use crate::httpd::page::Page;
 use crate::httpd::pool::Pool;
 use crate::httpd::server::Server;
 use crate::httpd::{child, log, process};
@@ -87,7 +88,8 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
     kept.generation += 1;
     let first = kept.generation == 1;
     let page = status_page(definitions.len()).map_err(|error| system("status page", error))?;
-    let readable = Arc::new(read_only(&page)?);
+    let readable = Page::map(read_only(&page)?, page_size(definitions.len()));
+    let readable = Arc::new(readable.map_err(|error| format!("WSGI0159: the status page cannot be mapped: {error}"))?);
     let mut groups = Vec::new();
     for (index, definition) in definitions.iter().enumerate() {
         let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
@@ -427,12 +429,19 @@ fn is_shut(queue: &KeptFd) -> bool {
 }
 
 fn status_page(groups: usize) -> Result<OwnedFd, Errno> {
-    let page = memfd_create(c"wsgi-status", MemfdFlags::CLOEXEC)?;
-    ftruncate(&page, (groups * status::SLOT).try_into().unwrap_or(u64::MAX))?;
+    let page = memfd_create(c"wsgi-status", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
+    ftruncate(&page, page_size(groups).try_into().unwrap_or(u64::MAX))?;
+    // httpd's children map it. It grows when the supervisor puts its report behind the slots.
+    fcntl_add_seals(&page, SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(page)
 }
 
-/// The same page, for those who only read it.
+/// Bytes of the slots; also without groups it has one slot, for nothing can be mapped that is empty.
+fn page_size(groups: usize) -> usize {
+    groups.max(1) * status::SLOT
+}
+
+/// The same page, for those who only read it: a mapping of it cannot be made writable.
 fn read_only(page: &OwnedFd) -> Result<OwnedFd, String> {
     let path = format!("/proc/self/fd/{}", page.as_raw_fd());
     let opened = std::fs::File::open(&path).map(OwnedFd::from);

@@ -13,8 +13,11 @@ use wsgi_core::supervision::{State, Time};
 use wsgi_core::wire::control::status::{REPORT_HEAD, SLOT, decode, report_at, whole_report};
 
 use super::pair::Pool;
+use crate::httpd::page::Page;
 use crate::supervisor::{Definition, ScriptOwner};
 
+/// Bytes of a word of the status page.
+const WORD: usize = size_of::<u64>();
 /// Seconds without a refusal after which the next one is logged again.
 const BURST: u64 = 5;
 
@@ -69,8 +72,8 @@ pub struct Group {
     /// httpd's end of the queue.
     queue: OwnedFd,
     /// Where the supervisor shows how the group is, and the group's place there.
-    status: Arc<OwnedFd>,
-    slot: u64,
+    status: Arc<Page>,
+    slot: usize,
     /// Who must own the scripts.
     script_owner: Option<ScriptOwner>,
     /// When a request was refused last, in seconds of `CLOCK_MONOTONIC`.
@@ -95,26 +98,20 @@ pub struct Group {
 
 impl Group {
     /// The group of a definition; `timeout` is httpd's own.
-    pub fn new(
-        definition: &Definition,
-        timeout: Duration,
-        queue: OwnedFd,
-        status: Arc<OwnedFd>,
-        index: usize,
-    ) -> Group {
+    pub fn new(definition: &Definition, timeout: Duration, queue: OwnedFd, status: Arc<Page>, index: usize) -> Group {
         let options = &definition.options;
         Group {
             name: String::from_utf8_lossy(&options.name).into_owned(),
             server: definition.server.clone(),
             queue,
             status,
-            slot: (index * SLOT) as u64,
+            slot: index,
             script_owner: definition.script_owner,
             refused: AtomicU64::new(0),
             entry_timeout: options.connect_timeout,
             write_timeout: options.response_socket_timeout.or(options.socket_timeout),
             longest_header: options.header_buffer_size,
-            pairs: Pool::new(options.send_buffer_size),
+            pairs: Pool::new(options.send_buffer_size, options.socket_timeout.unwrap_or(timeout)),
             queue_timeout: options.queue_timeout,
             socket_timeout: options.socket_timeout.unwrap_or(timeout),
             client_timeout: timeout,
@@ -148,10 +145,9 @@ impl Group {
     /// How the group is.
     pub fn state(&self) -> State {
         let mut slot = [0; SLOT];
-        match pread(&*self.status, &mut slot, self.slot) {
-            Ok(SLOT) => decode(slot),
-            // Nobody knows: then a request may as well be queued.
-            _ => State::Idle,
+        for (index, word) in slot.chunks_exact_mut(WORD).enumerate() {
+            word.copy_from_slice(&self.status.word(self.slot * (SLOT / WORD) + index).to_ne_bytes());
         }
+        decode(slot)
     }
 }

@@ -3,6 +3,7 @@
 //! `wsgi_core::wire` tells the whole exchange, state by state.
 
 mod group;
+mod incoming;
 mod pair;
 mod relay;
 mod upload;

@@ -5,6 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -23,6 +24,9 @@ pub struct Near {
     socket: OwnedFd,
     /// Of the far end: what a daemon hands back must have the same.
     pub inode: u64,
+    /// What is received comes through it. It stays with the pair: so there are as many as requests at a time, not as
+    /// many as threads, and none is filled with zeros for each request.
+    pub buffer: Vec<u8>,
 }
 
 /// What came from a daemon.
@@ -38,6 +42,7 @@ pub struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// Size of their buffers; `None`: the system's.
     buffer: Option<usize>,
+    patience: Duration,
 }
 
 /// Most pairs that one httpd child keeps for a group. Each is two descriptors, and there may be many groups.
@@ -45,9 +50,11 @@ const MOST_IDLE: usize = 32;
 
 impl Pool {
     /// No pairs yet. `buffer`: how many bytes may wait in each direction; `None`: as many as the system says.
-    pub fn new(buffer: Option<u64>) -> Pool {
+    /// `patience`: how long [`Near::receive`] waits.
+    pub fn new(buffer: Option<u64>, patience: Duration) -> Pool {
         Pool {
             idle: Mutex::default(),
+            patience,
             buffer: buffer.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         }
     }
@@ -62,7 +69,7 @@ impl Pool {
                 return Ok((near, far));
             }
         }
-        new(self.buffer)
+        new(self.buffer, self.patience)
     }
 
     /// Keeps a pair for the next request, if `far` is the other end of `near`.
@@ -75,15 +82,21 @@ impl Pool {
     }
 }
 
-fn new(buffer: Option<usize>) -> Result<(Near, OwnedFd), Errno> {
+fn new(buffer: Option<usize>, patience: Duration) -> Result<(Near, OwnedFd), Errno> {
     let (socket, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     for end in [&socket, &far] {
         if let Some(bytes) = buffer {
             sockopt::set_socket_send_buffer_size(end, bytes)?;
         }
     }
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
     let inode = inode(far.as_fd())?;
-    Ok((Near { socket, inode }, far))
+    let near = Near {
+        socket,
+        inode,
+        buffer: Vec::new(),
+    };
+    Ok((near, far))
 }
 
 fn inode(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
@@ -108,19 +121,21 @@ impl Near {
     ///
     /// # Errors
     /// `AGAIN` when nothing goes.
-    pub fn send(&self, bytes: &[u8]) -> Result<usize, Errno> {
-        rustix::net::send(&self.socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL)
+    pub fn send(&self, slices: &[IoSlice<'_>]) -> Result<usize, Errno> {
+        let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+        sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags)
     }
 
-    /// Receives without waiting; descriptors that come along are kept in `files`.
+    /// Receives, with `wait` only when something is there; descriptors that come along are kept in `files`.
     ///
     /// # Errors
-    /// `AGAIN` when nothing is there.
-    pub fn receive(&self, buffer: &mut [u8], files: &mut VecDeque<OwnedFd>) -> Result<Received, Errno> {
+    /// `AGAIN` when nothing is there, or came in time.
+    pub fn receive(&self, buffer: &mut [u8], files: &mut VecDeque<OwnedFd>, wait: bool) -> Result<Received, Errno> {
         // One may come (a file, or the far end); room for two tells when a daemon breaks that rule.
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
-        let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+        let mut flags = RecvFlags::CMSG_CLOEXEC;
+        flags.set(RecvFlags::DONTWAIT, !wait);
         let message = recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
         for part in control.drain() {
             if let RecvAncillaryMessage::ScmRights(received) = part {

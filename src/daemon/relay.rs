@@ -1,30 +1,28 @@
-//! One exchange with a daemon: the request into the queue, the body after it, the reply to the client.
+//! One exchange with a daemon: the request into the queue, the body after it, the reply back.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::hash::{BuildHasher, RandomState};
+use std::io::IoSlice;
+use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{FileType, fstat};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
-use wsgi_core::abi::Sent;
-use wsgi_core::header;
 use wsgi_core::supervision::{State, Time};
+use wsgi_core::wire::MAX_DATA;
 use wsgi_core::wire::body::head_more;
-use wsgi_core::wire::reply::{Ending, Event, Head, Reader};
+use wsgi_core::wire::reply::Ending;
 use wsgi_core::wire::request::{self as wire, New};
-use wsgi_core::wire::{Error, MAX_DATA};
 
 use super::group::Group;
+use super::incoming::Incoming;
 use super::pair::{Near, enqueue};
 use super::upload::{Step, Upload};
 use crate::environ::Environ;
 use crate::httpd::log;
-use crate::httpd::reply::{Files, Piece, Reply};
-use crate::httpd::request::{Request, WriteLimit};
+use crate::httpd::request::Request;
 use crate::module::Wsgi;
 use crate::target::Target;
 
@@ -46,30 +44,28 @@ pub enum End {
     Retry,
 }
 
-/// Received at a time.
+/// Received at a time: first so much, which most replies fit into, then, of a reply that fills it, the larger piece.
+const FIRST_PIECE: usize = 16 * 1024;
+/// As above.
 const PIECE: usize = 64 * 1024;
 /// How often a request tries to get into a full queue.
 const ENTRY: Duration = Duration::from_millis(20);
+/// Pieces of memory that go out in one call.
+const SLICES: usize = 64;
 /// How often a waiting request looks after its group.
 const LOOK: Duration = Duration::from_millis(500);
 /// How soon the client is asked again for more of the body where its connection cannot be watched (HTTP/2).
 const UNWATCHED: Duration = Duration::from_millis(5);
 
-thread_local! {
-    /// The buffer that replies come through, kept from request to request.
-    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
-}
-
 /// An exchange.
 pub struct Relay<'r, 'e> {
     request: Request<'r>,
-    reply: Reply<'r>,
+    incoming: Incoming<'r, 'e>,
     upload: &'e mut Upload<'r>,
     group: &'e Group,
     near: Near,
     nonce: u64,
-    reader: Reader,
-    /// Bytes for the daemon that have not gone out.
+    /// Bytes for the daemon that have not gone out; the upload may have more behind them.
     out: Vec<u8>,
     out_at: usize,
     /// The daemon has asked for the body.
@@ -78,22 +74,6 @@ pub struct Relay<'r, 'e> {
     starved: Option<Time>,
     /// The client has shown that there is more of the body to be read.
     fed: bool,
-    /// Bytes of the reply's body that its `Content-Length` leaves to come.
-    missing: Option<u64>,
-    /// Path of this server whose answer the client gets instead.
-    redirect: Option<Vec<u8>>,
-    /// Statuses of errors are for httpd to answer (`WSGIErrorOverride`), and the one that is.
-    overrides: bool,
-    overridden: Option<u16>,
-    /// The daemon has sent status and headers.
-    headed: bool,
-    /// Some of the reply was passed on.
-    begun: bool,
-    files: VecDeque<OwnedFd>,
-    /// A file that waits for what follows it.
-    held: Option<Piece<'static>>,
-    /// How long the client may keep a write waiting.
-    write_limit: Option<WriteLimit<'r>>,
 }
 
 impl<'r, 'e> Relay<'r, 'e> {
@@ -111,10 +91,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             Err(Errno::MFILE | Errno::NFILE) => return End::NotRun("this httpd child has no descriptors left"),
             Err(error) => return End::Failed(500, format!("no socketpair can be made: {error}")),
         };
-        let nonce = match nonce() {
-            Ok(nonce) => nonce,
-            Err(error) => return End::Failed(500, format!("no random number can be had: {error}")),
-        };
+        let nonce = nonce();
         let new = New {
             nonce,
             enqueued: as_micros(now()),
@@ -163,87 +140,79 @@ impl<'r, 'e> Relay<'r, 'e> {
             Err(error) => return End::Failed(503, format!("its queue cannot be reached: {error}")),
         }
         let body = !matches!(new.body, wire::Body::None) && !encoded.body_inline;
-        let rest = out.split_off(encoded.datagram);
+        let mut rest = Vec::new();
+        for part in out[encoded.datagram..].chunks(MAX_DATA) {
+            rest.extend_from_slice(&head_more(nonce, part.len()));
+            rest.extend_from_slice(part);
+        }
         let mut relay = Relay {
             request,
-            reply: Reply::new(
-                request,
-                Files {
-                    sendfile: target.files.sendfile,
-                    mmap: false, // A daemon could cut its file short, and so end this process.
-                },
-            ),
+            incoming: Incoming::new(request, target, group, nonce, body),
             upload,
             group,
             near,
             nonce,
-            reader: Reader::new(nonce, body),
-            out: Vec::new(),
+            out: rest,
             out_at: 0,
             wanted: false,
             starved: None,
             fed: true,
-            missing: None,
-            redirect: None,
-            overrides: target.error_override,
-            overridden: None,
-            headed: false,
-            begun: false,
-            files: VecDeque::new(),
-            held: None,
-            write_limit: None,
         };
-        for part in rest.chunks(MAX_DATA) {
-            relay.out.extend_from_slice(&head_more(nonce, part.len()));
-            relay.out.extend_from_slice(part);
-        }
-        let mut buffer = BUFFER.take();
+        let mut buffer = std::mem::take(&mut relay.near.buffer);
+        buffer.resize(FIRST_PIECE, 0);
         let end = relay.run(&mut buffer, deadline);
-        if buffer.len() <= 4 * PIECE {
-            BUFFER.set(buffer);
-        }
+        buffer.truncate(FIRST_PIECE);
+        buffer.shrink_to_fit();
+        relay.near.buffer = buffer;
         relay.finish(end)
     }
 
     /// Moves bytes both ways until the daemon has ended the exchange.
     fn run(&mut self, buffer: &mut Vec<u8>, deadline: Option<Time>) -> Result<Ending, Stop> {
-        if buffer.len() < PIECE {
-            buffer.resize(PIECE, 0);
-        }
         let mut filled = 0;
         let mut last = now();
+        let mut readable = false;
         loop {
             if self.send_some() {
                 last = now();
             }
-            match self.near.receive(&mut buffer[filled..], &mut self.files) {
-                Ok(received) if received.surplus => return Err(Stop::Invalid("sent more descriptors than it may")),
-                Ok(received) if received.bytes == 0 => return Err(Stop::Gone),
-                Ok(received) => {
-                    filled += received.bytes;
-                    let mut input = &buffer[..filled];
-                    if let Some(ending) = self.take_events(&mut input)? {
-                        return if input.is_empty() {
-                            Ok(ending)
-                        } else {
-                            Err(Stop::Invalid("went on after the end"))
-                        };
+            let begun = self.incoming.reader.begun();
+            // A daemon that runs the request and waits for nothing: there is only its answer to wait for.
+            let patient = begun && self.starved.is_none() && !self.unsent();
+            if patient || readable {
+                readable = false;
+                let space = &mut buffer[filled..];
+                match self.near.receive(space, &mut self.incoming.files, patient) {
+                    Ok(received) if received.surplus => return Err(Stop::Invalid("sent more descriptors than it may")),
+                    Ok(received) if received.bytes == 0 => return Err(Stop::Gone),
+                    Ok(received) => {
+                        filled += received.bytes;
+                        let full = filled == buffer.len();
+                        let mut input = &buffer[..filled];
+                        if let Some(ending) = self.incoming.take(&mut input, self.upload)? {
+                            return if input.is_empty() {
+                                Ok(ending)
+                            } else {
+                                Err(Stop::Invalid("went on after the end"))
+                            };
+                        }
+                        self.wanted |= std::mem::take(&mut self.incoming.body_wanted);
+                        let (left, needed) = (input.len(), self.incoming.reader.needed(input));
+                        buffer.copy_within(filled - left..filled, 0);
+                        filled = left;
+                        let size = if full { needed.max(PIECE) } else { needed };
+                        if size > buffer.len() {
+                            buffer.resize(size, 0);
+                        }
+                        // Only now: passing it on may have taken as long as the client wished.
+                        last = now();
                     }
-                    let (left, needed) = (input.len(), self.reader.needed(input));
-                    buffer.copy_within(filled - left..filled, 0);
-                    filled = left;
-                    if needed > buffer.len() {
-                        buffer.resize(needed, 0);
-                    }
-                    // Only now: passing it on may have taken as long as the client wished.
-                    last = now();
-                    continue;
+                    Err(Errno::AGAIN) if patient => return Err(Stop::Silent),
+                    Err(Errno::INTR | Errno::AGAIN) => {}
+                    Err(_) => return Err(Stop::Gone),
                 }
-                Err(Errno::INTR) => continue,
-                Err(Errno::AGAIN) => {}
-                Err(_) => return Err(Stop::Gone),
+                continue;
             }
-            let begun = self.reader.begun();
             let moment = now();
             // While the client keeps the daemon waiting, it is the client's time that runs.
             let limit = match (self.starved, deadline) {
@@ -265,57 +234,77 @@ impl<'r, 'e> Relay<'r, 'e> {
             }
             let wait = limit.saturating_sub(moment);
             // Nobody tells a waiting request that its group has given up.
-            self.wait(if begun { wait } else { wait.min(LOOK) })?;
-            if !self.reader.begun() && matches!(self.group.state(), State::Failed { .. }) {
+            readable = self.wait(if begun { wait } else { wait.min(LOOK) })?;
+            if !begun && !readable && matches!(self.group.state(), State::Failed { .. }) {
                 return Err(Stop::GivenUp);
             }
         }
     }
 
-    /// Waits until something can be received, sent, or read from the client.
-    fn wait(&mut self, limit: Duration) -> Result<(), Stop> {
+    /// Waits until something can be received, sent, or read from the client; whether it is the first.
+    fn wait(&mut self, limit: Duration) -> Result<bool, Stop> {
+        let begun = self.incoming.reader.begun();
         let mut events = PollFlags::IN;
-        if self.out_at < self.out.len() {
+        if self.unsent() {
             events |= PollFlags::OUT;
         }
         let client = self.request.client_socket();
         let mut limit = limit;
-        let mut fds = vec![PollFd::new(&self.near, events)];
-        if let Some(client) = &client {
-            // Without a flag it still tells of a client that is gone altogether. One that has only finished sending
-            // waits for its answer.
-            let flags = if self.starved.is_some() {
-                PollFlags::IN
-            } else {
-                PollFlags::empty()
-            };
-            if self.starved.is_some() || !self.reader.begun() {
-                fds.push(PollFd::new(client, flags));
+        let mut near = [PollFd::new(&self.near, events)];
+        let mut both;
+        let fds = match &client {
+            Some(client) if self.starved.is_some() || !begun => {
+                // Without a flag it still tells of a client that is gone altogether. One that has only finished
+                // sending waits for its answer.
+                let flags = if self.starved.is_some() {
+                    PollFlags::IN
+                } else {
+                    PollFlags::empty()
+                };
+                both = [PollFd::new(&self.near, events), PollFd::new(client, flags)];
+                &mut both[..]
             }
-        } else if self.starved.is_some() {
-            limit = limit.min(UNWATCHED);
-        }
+            Some(_) => &mut near[..],
+            None => {
+                if self.starved.is_some() {
+                    limit = limit.min(UNWATCHED);
+                }
+                &mut near[..]
+            }
+        };
         let timeout = Timespec::try_from(limit).ok();
-        match poll(&mut fds, timeout.as_ref()) {
+        match poll(fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(Stop::System(error)),
         }
+        let daemon = fds[0].revents();
         let client = fds.get(1).map_or(PollFlags::empty(), PollFd::revents);
-        if !self.reader.begun() && client.intersects(PollFlags::HUP | PollFlags::ERR) {
+        let readable = daemon.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
+        if !begun && !readable && client.intersects(PollFlags::HUP | PollFlags::ERR) {
             return Err(Stop::ClientGone);
         }
         self.fed = self.starved.is_some() && (fds.len() == 1 || !client.is_empty());
-        Ok(())
+        Ok(readable)
+    }
+
+    /// Whether something waits to be sent to the daemon.
+    fn unsent(&self) -> bool {
+        self.out_at < self.out.len() || self.upload.in_flight() > 0
     }
 
     /// Sends what is to go to the daemon, as far as it goes without waiting; whether something went.
     fn send_some(&mut self) -> bool {
         let mut progress = false;
         loop {
-            while self.out_at < self.out.len() {
-                match self.near.send(&self.out[self.out_at..]) {
+            while self.unsent() {
+                let mut slices = [IoSlice::new(&[]); SLICES];
+                slices[0] = IoSlice::new(&self.out[self.out_at..]);
+                let more = self.upload.slices(&mut slices[1..]);
+                match self.near.send(&slices[..=more]) {
                     Ok(count) => {
-                        self.out_at += count;
+                        let own = count.min(self.out.len() - self.out_at);
+                        self.out_at += own;
+                        self.upload.advance(count - own);
                         progress = true;
                     }
                     Err(Errno::INTR) => {}
@@ -325,6 +314,7 @@ impl<'r, 'e> Relay<'r, 'e> {
                         self.wanted = false;
                         self.out.clear();
                         self.out_at = 0;
+                        self.upload.abandon();
                         return progress;
                     }
                 }
@@ -349,166 +339,23 @@ impl<'r, 'e> Relay<'r, 'e> {
         }
     }
 
-    /// Takes all events that are whole; passes on what they say to the client.
-    fn take_events(&mut self, input: &mut &[u8]) -> Result<Option<Ending>, Stop> {
-        let mut pieces: Vec<Piece<'_>> = self.held.take().into_iter().collect();
-        let ending = loop {
-            match self.reader.next(input) {
-                Ok(Event::Started) => {}
-                Ok(Event::Head(head)) => self.set_head(head)?,
-                Ok(Event::Data(bytes)) => {
-                    self.count(bytes.len() as u64)?;
-                    pieces.push(Piece::Bytes(bytes));
-                }
-                Ok(Event::File { offset, length }) => {
-                    self.count(length)?;
-                    pieces.push(self.file(offset, length)?);
-                }
-                Ok(Event::WantBody) => {
-                    self.wanted = true;
-                    if !self.headed {
-                        self.upload.invite();
-                    }
-                }
-                Ok(Event::Log(level, site, text)) => log::request_from::<Wsgi>(self.request, level, site, text),
-                Ok(Event::End(ending)) => break Some(ending),
-                Err(Error::Incomplete) => break None,
-                Err(Error::Invalid(reason)) => return Err(Stop::Invalid(reason)),
-            }
-        };
-        if self.redirect.is_some() || self.overridden.is_some() {
-            return Ok(ending);
-        }
-        // A file goes on together with what follows: filters that pick ranges want to see where the reply ends.
-        if ending.is_none() {
-            self.held = match pieces.pop() {
-                Some(Piece::File { file, offset, length }) => Some(Piece::File { file, offset, length }),
-                other => {
-                    pieces.extend(other);
-                    None
-                }
-            };
-        }
-        let short = self.missing.is_some_and(|missing| missing > 0);
-        let end = ending == Some(Ending::Complete) && !short;
-        if end || !pieces.is_empty() {
-            self.begun = true;
-            match self.reply.send(pieces.into_iter(), end) {
-                Sent::Ok => {}
-                Sent::ClientGone => return Err(Stop::ClientGone),
-                Sent::Failed => return Err(Stop::FilterAnswered),
-            }
-        }
-        if ending == Some(Ending::Complete) && short {
-            return Ok(Some(Ending::Truncated));
-        }
-        Ok(ending)
-    }
-
-    /// Puts the head into the request. A daemon belongs to a tenant: what it says is checked as if the application had
-    /// said it here.
-    fn set_head(&mut self, head: Head<'_>) -> Result<(), Stop> {
-        let headers: Vec<(&[u8], &[u8])> = head.headers.collect();
-        let expects_body = !self.request.header_only() && !matches!(head.status, 204 | 304);
-        for (name, value) in &headers {
-            let length = name.eq_ignore_ascii_case(b"content-length");
-            if length && expects_body {
-                self.missing = header::content_length(value).ok();
-            }
-            if header::check_name(name).is_err()
-                || header::is_hop_by_hop(name)
-                || header::check_value(value).is_err()
-                || (length && header::content_length(value).is_err())
-            {
-                return Err(Stop::Invalid("header that may not be sent"));
-            }
-        }
-        let too_long = |limit: u64| {
-            headers
-                .iter()
-                .any(|(name, value)| (name.len() + 2 + value.len()) as u64 > limit)
-        };
-        if self.group.longest_header.is_some_and(too_long) {
-            return Err(Stop::LongHeader);
-        }
-        if head.reason.iter().any(u8::is_ascii_control) {
-            return Err(Stop::Invalid("reason that may not be sent"));
-        }
-        // As CGI has it (RFC 3875, section 6.2.2), and users of mod_wsgi's daemon mode know it: files are sent so.
-        let local = |(name, value): &&(&[u8], &[u8])| name.eq_ignore_ascii_case(b"location") && value.starts_with(b"/");
-        if head.status == 200
-            && let Some((_, path)) = headers.iter().find(local)
-        {
-            self.redirect = Some(path.to_vec());
-            return Ok(());
-        }
-        self.headed = true;
-        if self.overrides && (400..600).contains(&head.status) {
-            self.overridden = Some(head.status);
-            // All that httpd keeps of a reply that it replaces, and cannot know itself.
-            let challenges = headers
-                .iter()
-                .filter(|(name, _)| name.eq_ignore_ascii_case(b"www-authenticate"));
-            for (name, value) in challenges {
-                self.reply.add_header(name, value);
-            }
-            return Ok(());
-        }
-        self.write_limit = self
-            .group
-            .write_timeout
-            .and_then(|limit| self.request.limit_writes(limit));
-        self.reply.forget_content();
-        self.reply.set_status(head.status, head.reason);
-        for (name, value) in headers {
-            self.reply.add_header(name, value);
-        }
-        Ok(())
-    }
-
-    /// What exceeds the announced length would be taken for the next reply on the connection.
-    fn count(&mut self, bytes: u64) -> Result<(), Stop> {
-        if let Some(missing) = &mut self.missing {
-            *missing = missing
-                .checked_sub(bytes)
-                .ok_or(Stop::Invalid("sent more than its Content-Length"))?;
-        }
-        Ok(())
-    }
-
-    fn file(&mut self, offset: u64, length: u64) -> Result<Piece<'static>, Stop> {
-        let file = self
-            .files
-            .pop_front()
-            .ok_or(Stop::Invalid("named a file that did not come"))?;
-        let stat = fstat(&file).map_err(Stop::System)?;
-        let size = u64::try_from(stat.st_size).unwrap_or(0);
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || offset + length > size {
-            return Err(Stop::Invalid(
-                "sent a descriptor that is not the regular file it should be",
-            ));
-        }
-        Ok(Piece::File { file, offset, length })
-    }
-
     /// Keeps or drops the pair, and says what the end means to the client.
     fn finish(mut self, end: Result<Ending, Stop>) -> End {
         let stop = match end {
             Ok(ending) => {
-                let far = self.files.pop_front();
-                let clean =
-                    self.files.is_empty() && self.out_at >= self.out.len() && (!self.wanted || self.upload.is_sent());
+                let far = self.incoming.files.pop_front();
+                let clean = self.incoming.files.is_empty() && !self.unsent() && (!self.wanted || self.upload.is_sent());
                 if let (Some(far), true) = (far, clean) {
                     self.group.pairs.put(self.near, far);
                 }
-                if let (Ending::Complete | Ending::Truncated, Some(status)) = (ending, self.overridden) {
+                if let (Ending::Complete | Ending::Truncated, Some(status)) = (ending, self.incoming.overridden) {
                     return End::Status(status);
                 }
-                return match (ending, self.redirect) {
+                return match (ending, self.incoming.redirect) {
                     (Ending::Complete, None) => End::Answered,
                     (Ending::Complete, Some(path)) => End::Redirected(path),
                     (Ending::Truncated, None) => {
-                        self.reply.cut();
+                        self.incoming.reply.cut();
                         End::Answered
                     }
                     (Ending::Truncated, Some(_)) => End::Failed(502, "the reply was not completed".into()),
@@ -522,7 +369,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             self.near.shut();
             let mut rest = [0; 64];
             // A frame that was sent before the shutdown is still there: then the request runs.
-            let started = matches!(self.near.receive(&mut rest, &mut self.files), Ok(received) if received.bytes > 0);
+            let started = matches!(self.near.receive(&mut rest, &mut self.incoming.files, false), Ok(received) if received.bytes > 0);
             match stop {
                 // Whoever had taken it would have said so by now: it has waited for longer than daemons may keep silent.
                 Stop::GivenUp if !started => return End::NotRun("its daemons cannot be started"),
@@ -534,7 +381,7 @@ impl<'r, 'e> Relay<'r, 'e> {
         }
         let (status, reason) = match stop {
             Stop::ClientGone => {
-                self.reply.cut();
+                self.incoming.reply.cut();
                 return End::Answered;
             }
             Stop::FilterAnswered => return End::FilterAnswered,
@@ -547,13 +394,13 @@ impl<'r, 'e> Relay<'r, 'e> {
             Stop::Silent | Stop::Late | Stop::GivenUp => (504, "no answer within socket-timeout".to_owned()),
             Stop::System(error) => (500, format!("the answer cannot be received: {error}")),
         };
-        if self.begun {
+        if self.incoming.begun {
             let text = format!(
                 "WSGI0143: process group {}: the reply is cut short: {reason}",
                 self.group.name
             );
             log::request::<Wsgi>(self.request, wsgi_core::abi::Level::Error, text.as_bytes());
-            self.reply.cut();
+            self.incoming.reply.cut();
             return End::Answered;
         }
         End::Failed(status, reason)
@@ -561,7 +408,7 @@ impl<'r, 'e> Relay<'r, 'e> {
 }
 
 /// Why an exchange stopped before its end.
-enum Stop {
+pub enum Stop {
     /// The daemon's end is closed.
     Gone,
     /// The daemon sent what it may not send.
@@ -582,11 +429,17 @@ enum Stop {
     System(Errno),
 }
 
-/// A number that nobody can guess.
-fn nonce() -> Result<u64, Errno> {
-    let mut bytes = [0; 8];
-    rustix::rand::getrandom(&mut bytes, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_ne_bytes(bytes))
+thread_local! {
+    /// What nonces of this thread are made from: a secret and a count.
+    static NONCES: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
+}
+
+/// A number that nobody can guess who does not know this process's memory.
+fn nonce() -> u64 {
+    NONCES.with(|(secret, count)| {
+        count.set(count.get() + 1);
+        secret.hash_one(count.get())
+    })
 }
 
 /// The time of `CLOCK_MONOTONIC`.

@@ -90,40 +90,42 @@ impl<'r> Body<'r> {
         Ok(count)
     }
 
+    /// Moves what comes next to the end of `kept`, waiting for it; returns how many bytes, 0 at the end.
+    ///
+    /// # Errors
+    /// As [`Body::read`].
+    pub fn keep(&mut self, kept: &mut Brigade<'r>) -> Result<usize, BodyError> {
+        let mut moved = 0;
+        while moved == 0 {
+            match self.state {
+                State::Failed(status) => return Err(BodyError(status)),
+                State::Ended => return Ok(0),
+                State::Open => {}
+            }
+            if self.pending.is_empty() && !self.fetch(PIECE, true)? {
+                continue;
+            }
+            while !self.ends() {
+                match self.pending.move_first(kept) {
+                    Ok(count) => moved += count,
+                    Err(status) => {
+                        self.fail(status);
+                        break;
+                    }
+                }
+            }
+        }
+        Ok(moved)
+    }
+
     fn read_some(&mut self, buffer: &mut [MaybeUninit<u8>], wait: bool) -> Result<Option<usize>, BodyError> {
         match self.state {
             State::Failed(status) => return Err(BodyError(status)),
             State::Ended => return Ok(Some(0)),
             State::Open => {}
         }
-        if self.pending.is_empty() {
-            let block = if wait {
-                ffi::apr_read_type_e_APR_BLOCK_READ
-            } else {
-                ffi::apr_read_type_e_APR_NONBLOCK_READ
-            };
-            let wanted = buffer.len().clamp(1, PIECE) as ffi::apr_off_t;
-            if !wait {
-                self.invite();
-            }
-            // SAFETY: a live request of this thread and a brigade of its own.
-            let status = unsafe {
-                ffi::ap_get_brigade(
-                    self.request.fields().input_filters,
-                    self.pending.as_ptr(),
-                    ffi::ap_input_mode_t_AP_MODE_READBYTES,
-                    block,
-                    wanted,
-                )
-            };
-            match status {
-                0 => {}
-                libc::EAGAIN if !wait => return Ok(None),
-                _ => {
-                    self.fail(status);
-                    return Err(BodyError(status));
-                }
-            }
+        if self.pending.is_empty() && !self.fetch(buffer.len().clamp(1, PIECE), wait)? {
+            return Ok(None);
         }
         if buffer.is_empty() {
             return Ok(None);
@@ -132,6 +134,34 @@ impl<'r> Body<'r> {
             (0, State::Open) => Ok(None),
             (0, State::Failed(status)) => Err(BodyError(*status)),
             (count, _) => Ok(Some(count)),
+        }
+    }
+
+    /// Asks the filters for at most so many bytes; false when nothing has come and it was not to be waited for.
+    fn fetch(&mut self, most: usize, wait: bool) -> Result<bool, BodyError> {
+        let block = if wait {
+            ffi::apr_read_type_e_APR_BLOCK_READ
+        } else {
+            self.invite();
+            ffi::apr_read_type_e_APR_NONBLOCK_READ
+        };
+        // SAFETY: a live request of this thread and a brigade of its own.
+        let status = unsafe {
+            ffi::ap_get_brigade(
+                self.request.fields().input_filters,
+                self.pending.as_ptr(),
+                ffi::ap_input_mode_t_AP_MODE_READBYTES,
+                block,
+                most as ffi::apr_off_t,
+            )
+        };
+        match status {
+            0 => Ok(true),
+            libc::EAGAIN if !wait => Ok(false),
+            _ => {
+                self.fail(status);
+                Err(BodyError(status))
+            }
         }
     }
 
@@ -156,14 +186,7 @@ impl<'r> Body<'r> {
     fn drain(&mut self, buffer: &mut [MaybeUninit<u8>]) -> usize {
         let mut filled = 0;
         while filled < buffer.len() {
-            let Some(bucket) = self.pending.first() else { break };
-            if bucket.is_eos() {
-                self.state = State::Ended;
-                self.pending.clear();
-                break;
-            }
-            if let Some(status) = bucket.error_status() {
-                self.fail(status);
+            if self.ends() {
                 break;
             }
             match self.pending.take(&mut buffer[filled..]) {
@@ -175,6 +198,23 @@ impl<'r> Body<'r> {
             }
         }
         filled
+    }
+
+    /// Whether nothing is pending, or the end of the body, or a filter's word that it cannot be had; notes which.
+    fn ends(&mut self) -> bool {
+        let Some(bucket) = self.pending.first() else {
+            return true;
+        };
+        if bucket.is_eos() {
+            self.state = State::Ended;
+            self.pending.clear();
+            return true;
+        }
+        if let Some(status) = bucket.error_status() {
+            self.fail(status);
+            return true;
+        }
+        false
     }
 
     fn fail(&mut self, status: ffi::apr_status_t) {

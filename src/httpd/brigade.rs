@@ -1,6 +1,7 @@
 //! Bucket brigades (`apr_buckets.h`, `util_filter.h`): the pieces of a body on their way through the filters.
 
 use std::ffi::c_char;
+use std::io::IoSlice;
 use std::marker::PhantomData;
 use std::mem::{MaybeUninit, offset_of};
 use std::ptr::{self, NonNull};
@@ -10,6 +11,9 @@ use super::request::Request;
 
 /// How much of a file is read at a time where it is neither mapped nor sent by sendfile.
 const FILE_PIECE: usize = 64 * 1024;
+
+/// From this size on a bucket is kept rather than copied: httpd reads 8000 bytes at a time from a connection.
+const LARGE: usize = 4000;
 
 /// A brigade of a request's. What it holds was made by this module or handed over by an input filter.
 pub struct Brigade<'r> {
@@ -110,6 +114,87 @@ impl<'r> Brigade<'r> {
         }
     }
 
+    /// Moves the first bucket, as memory, to the end of another brigade of the request, which may keep it; returns how
+    /// many bytes that were. Little is copied, so that a client that sends byte by byte cannot fill memory with buckets
+    /// that are almost empty.
+    ///
+    /// # Errors
+    /// The APR status when the bucket cannot be read.
+    pub fn move_first(&mut self, to: &mut Brigade<'r>) -> Result<usize, i32> {
+        let Some(bucket) = self.first() else { return Ok(0) };
+        let bucket = bucket.raw.as_ptr();
+        let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);
+        // SAFETY: a live bucket, read as in `take`; both brigades are of this request and so of one allocator.
+        unsafe {
+            if let Some(read) = (*(*bucket).type_).read {
+                let status = read(bucket, &raw mut data, &raw mut len, ffi::apr_read_type_e_APR_BLOCK_READ);
+                if status != 0 {
+                    return Err(status);
+                }
+            }
+            let keeps = len >= LARGE
+                && (*(*bucket).type_)
+                    .setaside
+                    .is_some_and(|setaside| setaside(bucket, self.request.fields().pool) == 0);
+            if keeps {
+                unlink(bucket);
+                to.push(bucket);
+            } else {
+                if len > 0 {
+                    let status = ffi::apr_brigade_write(to.as_ptr(), None, ptr::null_mut(), data, len);
+                    if status != 0 {
+                        return Err(status);
+                    }
+                }
+                remove(bucket);
+            }
+            Ok(len)
+        }
+    }
+
+    /// Shows the first bytes of buckets that are memory, in as many slices as there are; how many it took.
+    pub fn slices<'b>(&'b self, slices: &mut [IoSlice<'b>]) -> usize {
+        let mut count = 0;
+        // SAFETY: a live brigade, walked from its first bucket to the sentinel. Reading memory changes nothing, and the
+        // bytes stay while the brigade is borrowed.
+        unsafe {
+            let mut bucket = (*self.as_ptr()).list.next;
+            while bucket != self.sentinel() && count < slices.len() {
+                let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);
+                let read = (*(*bucket).type_).read;
+                let read =
+                    read.map(|read| read(bucket, &raw mut data, &raw mut len, ffi::apr_read_type_e_APR_BLOCK_READ));
+                if read == Some(0) && len > 0 {
+                    slices[count] = IoSlice::new(std::slice::from_raw_parts(data.cast(), len));
+                    count += 1;
+                }
+                bucket = (*bucket).link.next;
+            }
+        }
+        count
+    }
+
+    /// Destroys the first so many bytes of buckets that are memory.
+    pub fn discard(&mut self, bytes: usize) {
+        let mut left = bytes;
+        while left > 0
+            && let Some(bucket) = self.first()
+        {
+            let bucket = bucket.raw.as_ptr();
+            // SAFETY: a live bucket, which `remove` takes out; memory can be split.
+            unsafe {
+                let len = (*bucket).length;
+                if left < len
+                    && let Some(split) = (*(*bucket).type_).split
+                {
+                    split(bucket, left);
+                }
+                left -= left.min(len);
+                remove(bucket);
+            }
+        }
+    }
+
     /// Appends bytes without copying them.
     ///
     /// # Safety
@@ -202,6 +287,19 @@ impl Bucket<'_> {
     }
 }
 
+/// Takes a bucket out of its ring.
+///
+/// # Safety
+/// A live bucket in a brigade.
+unsafe fn unlink(bucket: *mut ffi::apr_bucket) {
+    // SAFETY: as APR_BUCKET_REMOVE does it.
+    unsafe {
+        let link = (*bucket).link;
+        (*link.prev).link.next = link.next;
+        (*link.next).link.prev = link.prev;
+    }
+}
+
 /// Takes a bucket out of its ring and destroys it.
 ///
 /// # Safety
@@ -209,9 +307,7 @@ impl Bucket<'_> {
 unsafe fn remove(bucket: *mut ffi::apr_bucket) {
     // SAFETY: as apr_bucket_delete does it.
     unsafe {
-        let link = (*bucket).link;
-        (*link.prev).link.next = link.next;
-        (*link.next).link.prev = link.prev;
+        unlink(bucket);
         if let Some(destroy) = (*(*bucket).type_).destroy {
             destroy((*bucket).data);
         }

@@ -14,6 +14,7 @@ mod ffi;
 pub mod kept;
 pub mod log;
 pub mod module;
+pub mod page;
 pub mod pool;
 pub mod process;
 pub mod regex;

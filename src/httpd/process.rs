@@ -128,6 +128,14 @@ pub fn pid_file(pool: Pool<'_>) -> Option<PathBuf> {
     (!path.is_empty()).then(|| PathBuf::from(OsStr::from_bytes(path)))
 }
 
+/// This process's number, for the threads that run requests: they fork nothing that runs requests itself.
+pub fn id() -> u32 {
+    thread_local! {
+        static ID: u32 = std::process::id();
+    }
+    ID.with(|id| *id)
+}
+
 /// The file this module was loaded from.
 pub fn module_file() -> Option<PathBuf> {
     let mut info = libc::Dl_info {

@@ -20,7 +20,7 @@ use crate::environment::Changed;
 use crate::fence::{fence, report_panics_to};
 use crate::gate::Gate;
 use crate::host::Host;
-use crate::python::Interpreter;
+use crate::python::{Interpreter, Room};
 use crate::stats::Stats;
 
 static TABLE: HostTable = HostTable {
@@ -331,16 +331,16 @@ impl TableExchange {
 }
 
 impl Exchange for TableExchange {
-    fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<usize, String> {
-        buffer.reserve(most);
-        let len = buffer.len();
-        // SAFETY: see the invariant; behind its length the buffer has room for that many bytes.
-        let count = unsafe { (self.table().read)(self.context, buffer.as_mut_ptr().add(len), most) };
+    fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
+        let most = room.left();
+        let memory = room.space().as_mut_ptr().cast();
+        // SAFETY: see the invariant; there is room for that many bytes.
+        let count = unsafe { (self.table().read)(self.context, memory, most) };
         usize::try_from(count)
             .map(|count| {
                 let count = count.min(most);
                 // SAFETY: the module has written so many bytes there.
-                unsafe { buffer.set_len(len + count) };
+                unsafe { room.advance(count) };
                 count
             })
             .map_err(|_| {
@@ -401,7 +401,7 @@ impl HookExchange {
 }
 
 impl Exchange for HookExchange {
-    fn read(&mut self, _: &mut Vec<u8>, _: usize) -> Result<usize, String> {
+    fn read(&mut self, _: &mut Room<'_>) -> Result<usize, String> {
         Err("the body cannot be read before the request is run".into())
     }
 

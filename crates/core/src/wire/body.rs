@@ -140,6 +140,20 @@ impl Reader {
         }
     }
 
+    /// So many of the bytes that come next are the body's, if `input` is empty now: they may be received to where they
+    /// are wanted, past this reader, and are then to be announced by [`Reader::skip`].
+    pub fn ahead(&self) -> usize {
+        match self.stream.within() {
+            Some((Kind::Body, missing)) if self.wanted && self.head_missing == 0 => missing,
+            _ => 0,
+        }
+    }
+
+    /// So many of the bytes that were [`Reader::ahead`] have been received.
+    pub fn skip(&mut self, bytes: usize) {
+        self.stream.skip(bytes);
+    }
+
     /// How many bytes must be at hand for the next event, those in `input` included.
     pub fn needed(&self, input: &[u8]) -> usize {
         self.stream.needed(input)
@@ -191,6 +205,22 @@ mod tests {
         assert!(!reader.clean());
         let body = frames(&[(Kind::Body, b"xy"), (Kind::BodyEnd, b"")]);
         assert_eq!(events(&mut reader, &body), ["Body([120, 121])", "BodyEnd"]);
+        assert!(reader.clean());
+    }
+
+    #[test]
+    fn bytes_received_past_the_reader() {
+        let mut reader = Reader::new(NONCE, 0);
+        reader.want_body();
+        assert_eq!(reader.ahead(), 0);
+        let input = frames(&[(Kind::Body, b"12345"), (Kind::BodyEnd, b"")]);
+        assert_eq!(events(&mut reader, &input[..HEADER + 1]), ["Body([49])"]);
+        assert_eq!(reader.ahead(), 4);
+        reader.skip(3);
+        assert_eq!(reader.ahead(), 1);
+        assert!(!reader.clean());
+        assert_eq!(events(&mut reader, &input[HEADER + 4..]), ["Body([53])", "BodyEnd"]);
+        assert_eq!(reader.ahead(), 0);
         assert!(reader.clean());
     }
 

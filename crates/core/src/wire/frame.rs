@@ -120,6 +120,19 @@ impl<K: Kind> Stream<K> {
         }
     }
 
+    /// The frame whose pieces are being handed out, and how many bytes of it are missing.
+    pub(super) fn within(&self) -> Option<(K, usize)> {
+        self.within
+    }
+
+    /// Notes that so many of these bytes were taken from the front of what comes; more than are missing count as all.
+    pub(super) fn skip(&mut self, bytes: usize) {
+        self.within = self
+            .within
+            .map(|(kind, missing)| (kind, missing.saturating_sub(bytes)))
+            .filter(|(_, missing)| *missing > 0);
+    }
+
     /// Whether the stream stands between two frames.
     pub(super) fn between(&self) -> bool {
         self.within.is_none()

@@ -5,15 +5,16 @@ use std::fmt;
 use wsgi_core::abi::{Level, Sent, Site};
 
 use super::response::Head;
+use crate::python::Room;
 
 /// One request's way to its client. Its functions are called detached from Python, by one thread at a time.
 pub trait Exchange: Send {
-    /// Reads some of the request body, waiting for at least one byte; 0 is its end. An empty buffer reads nothing, but
-    /// tells a client that waits for `100 Continue` to go on.
+    /// Reads some of the request body, waiting for at least one byte; 0 is its end. No room reads nothing, but tells a
+    /// client that waits for `100 Continue` to go on.
     ///
     /// # Errors
     /// The reason why there is no more, worded for the application's exception.
-    fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<usize, String>;
+    fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String>;
 
     /// Hands over status and headers; they go out with the first `write` or `file`.
     fn head(&mut self, head: &Head);

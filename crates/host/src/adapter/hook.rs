@@ -11,6 +11,7 @@ use super::environ;
 use super::errors::ErrorStream;
 use super::exchange::{Exchange, LogRecord};
 use super::failure::{Place, report};
+use super::input::Body;
 use super::live::Live;
 use super::record::Record;
 use super::script::{self, Failure, Source};
@@ -71,7 +72,7 @@ const COMMON: [&[u8]; 2] = [b"apache.version", b"mod_wsgi.version"];
 /// Asks in `interpreter`, whose record is `record`, in the calling thread.
 pub fn ask(interpreter: &Interpreter, record: &Record, hook: &Hook<'_>, exchange: Box<dyn Exchange>) -> Answer {
     // httpd itself leaves out what its log does not show.
-    let live = Live::begin(exchange, hook.source.path, Level::Debug);
+    let live = Live::begin(exchange, hook.source.path, Level::Debug, Body::default());
     let answer = fence(|| {
         let (answer, notes) = interpreter.attach(|py| {
             let mut notes = Vec::new();

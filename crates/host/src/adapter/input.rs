@@ -6,10 +6,15 @@ use std::sync::Arc;
 use super::exchange::Exchange;
 use super::live::{Live, Open};
 use super::stopwatch::Flow;
-use crate::python::{Class, Error, Kind, Members, Object, Python, Result};
+use crate::python::{Class, Error, Filling, Kind, Members, Object, Python, Result, Room};
 
 /// Bytes asked for at a time.
 const PIECE: usize = 64 * 1024;
+/// What `read` returns is received to where it stays if it has at least so many bytes, and no more than so many: memory
+/// for it is taken at the client's word.
+const DIRECT: usize = 8 * 1024;
+/// As above.
+const MOST_DIRECT: usize = 64 * 1024 * 1024;
 
 /// The stream object.
 pub struct Input {
@@ -38,9 +43,24 @@ impl Class for Input {
 }
 
 fn read<'py>(this: &Input, me: &Object<'py>, arguments: &[Object<'py>]) -> Result<'py, Object<'py>> {
-    let size = size(me.py(), "read", arguments)?;
+    let py = me.py();
+    let size = size(py, "read", arguments)?;
+    if let Some(Some(len)) = this.live.try_with(|open| open.body.direct(size)) {
+        let mut filling = Filling::new(py, len)?;
+        let result = py.detach(|| {
+            this.live.with(|open| {
+                let Open { exchange, body, .. } = open;
+                body.read_into(exchange.as_mut(), size, &mut filling)
+            })
+        });
+        let bytes = filling.finish(py)?;
+        return match result {
+            Some(Ok(None)) => Ok(bytes),
+            other => answer(py, other.map(|result| result.map(Option::unwrap_or_default))),
+        };
+    }
     this.take(
-        me.py(),
+        py,
         |body, exchange| body.read(exchange, size),
         |body| body.read_held(size),
     )
@@ -116,15 +136,20 @@ impl Input {
                 reads(body, exchange.as_mut())
             })
         });
-        match result {
-            Some(Ok(bytes)) => py.bytes(&bytes),
-            Some(Err(reason)) => Err(Error::new(py, Kind::Os, &reason)),
-            None => Err(Error::new(
-                py,
-                Kind::Runtime,
-                "wsgi.input was used after its request had ended",
-            )),
-        }
+        answer(py, result)
+    }
+}
+
+/// What was read, or why nothing was; `None`: the request has ended.
+fn answer(py: Python<'_>, result: Option<Taken>) -> Result<'_, Object<'_>> {
+    match result {
+        Some(Ok(bytes)) => py.bytes(&bytes),
+        Some(Err(reason)) => Err(Error::new(py, Kind::Os, &reason)),
+        None => Err(Error::new(
+            py,
+            Kind::Runtime,
+            "wsgi.input was used after its request had ended",
+        )),
     }
 }
 
@@ -134,6 +159,8 @@ pub struct Body {
     /// Bytes that came in but were not asked for yet, from `start` on.
     held: Vec<u8>,
     start: usize,
+    /// How many more the client has announced; filters may make more or less of them.
+    announced: usize,
     begun: bool,
     ended: bool,
     failed: Option<String>,
@@ -142,6 +169,61 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body of which nothing was read, with the length that the client gave it.
+    pub fn new(announced: usize) -> Body {
+        Body {
+            announced,
+            ..Body::default()
+        }
+    }
+
+    /// The length of what `read(size)` will probably return, if it is worth to be received to where it stays.
+    fn direct(&self, size: Option<usize>) -> Option<usize> {
+        let held = self.waiting().len();
+        let len = size.unwrap_or(usize::MAX).min(held.saturating_add(self.announced));
+        let worth = !self.ended && self.failed.is_none() && len >= held + DIRECT && len <= MOST_DIRECT;
+        worth.then_some(len)
+    }
+
+    /// As [`Body::read`], to memory that is there already. `None` when that holds all of it now.
+    fn read_into(
+        &mut self,
+        exchange: &mut dyn Exchange,
+        size: Option<usize>,
+        filling: &mut Filling,
+    ) -> std::result::Result<Option<Vec<u8>>, String> {
+        self.check()?;
+        self.start += filling.with(|room| room.put(&self.held[self.start..]));
+        self.begun = true;
+        let (begun, before) = (self.received.begin(), filling.left());
+        let mut failed = None;
+        while !self.ended && failed.is_none() && filling.left() > 0 {
+            match filling.with(|room| exchange.read(room)) {
+                Ok(count) => {
+                    self.ended = count == 0;
+                    self.announced = self.announced.saturating_sub(count);
+                }
+                Err(reason) => failed = Some(reason),
+            }
+        }
+        self.received.end(begun, (before - filling.left()) as u64);
+        if let Some(reason) = failed {
+            return Err(self.fail(reason));
+        }
+        let filled = filling.bytes().len();
+        let missing = size.unwrap_or(usize::MAX) - filled;
+        let mut more = if missing == 0 {
+            Vec::new()
+        } else {
+            self.read(exchange, Some(missing))?
+        };
+        if more.is_empty() {
+            return Ok(None);
+        }
+        more.splice(..0, filling.bytes().iter().copied());
+        Ok(Some(more))
+    }
+
     fn waiting(&self) -> &[u8] {
         &self.held[self.start..]
     }
@@ -180,7 +262,8 @@ impl Body {
         if size == Some(0) {
             if !self.begun {
                 self.begun = true;
-                exchange.read(&mut self.held, 0).map_err(|reason| self.fail(reason))?;
+                let read = Room::behind(&mut self.held, 0, |room| exchange.read(room));
+                read.map_err(|reason| self.fail(reason))?;
             }
             return Ok(Vec::new());
         }
@@ -228,12 +311,12 @@ impl Body {
         let room = self.held.capacity() - self.held.len();
         let most = if room < PIECE / 8 { PIECE } else { room };
         let begun = self.received.begin();
-        let result = exchange.read(&mut self.held, most);
+        let result = Room::behind(&mut self.held, most, |room| exchange.read(room));
         self.received
             .end(begun, result.as_ref().map_or(0, |count| *count as u64));
         match result {
             Ok(0) => self.ended = true,
-            Ok(_) => {}
+            Ok(count) => self.announced = self.announced.saturating_sub(count),
             Err(reason) => return Err(self.fail(reason)),
         }
         Ok(())

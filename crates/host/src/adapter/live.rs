@@ -57,7 +57,7 @@ pub struct Open {
 
 impl Live {
     /// Begins a request of the application in `script`.
-    pub fn begin(exchange: Box<dyn Exchange>, script: &[u8], log_level: Level) -> Arc<Live> {
+    pub fn begin(exchange: Box<dyn Exchange>, script: &[u8], log_level: Level, body: Body) -> Arc<Live> {
         let live = Arc::new(Live {
             prefix: [b"[script ", script, b"] "].concat(),
             outer: CURRENT.take(),
@@ -65,7 +65,7 @@ impl Live {
             shown: GilCell::default(),
             open: Mutex::new(Some(Open {
                 exchange,
-                body: Body::default(),
+                body,
                 lines: Default::default(),
                 headed: false,
                 status: 0,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use wsgi_core::abi::{Level, Sent};
+use wsgi_core::header;
 
 use super::environ;
 use super::errors::ErrorStream;
@@ -10,7 +11,7 @@ use super::events::{Begun, Ended};
 use super::exchange::{Exchange, LogRecord, Lossy, Outcome};
 use super::failure::{Place, report};
 use super::file_wrapper::rest_of_file;
-use super::input::Input;
+use super::input::{Body, Input};
 use super::live::Live;
 use super::record::Record;
 use super::response::{Head, Response, Stop, cut, not_bytes};
@@ -76,12 +77,20 @@ impl Request<'_> {
             },
         }
     }
+
+    /// Bytes of the body that the client has announced; 0 if it has not said.
+    fn announced(&self) -> usize {
+        let length = self.variables.iter().find(|(name, _)| *name == b"CONTENT_LENGTH");
+        let length = length.and_then(|(_, value)| header::content_length(value).ok());
+        length.and_then(|length| usize::try_from(length).ok()).unwrap_or(0)
+    }
 }
 
 /// Runs the request in `interpreter`, whose record is `record`, in the calling thread.
 pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, exchange: Box<dyn Exchange>) -> Outcome {
     let watch = Stopwatch::begin(&record.server.stats, request, &record.application_group);
-    let live = Live::begin(exchange, request.script, request.log_level);
+    let body = Body::new(request.announced());
+    let live = Live::begin(exchange, request.script, request.log_level, body);
     let mut application = None;
     let outcome = fence(|| {
         let finish = interpreter.attach(|py| {

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::ffi::CStr;
 use std::io::Write;
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::interpreter::interpreters;
 use super::{Class, Members, Object, Result};
@@ -15,17 +16,30 @@ thread_local! {
     static COMING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// This process was forked from the one that began to watch.
+static FORKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether the calling process is a child of the one that called [`watch_forks`].
+pub fn is_forked() -> bool {
+    FORKED.load(Ordering::Relaxed)
+}
+
+/// Begins to watch this process.
+pub fn watch_forks() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: the handler stays valid: this library is never unloaded. Without memory for it nothing is watched.
+        unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
+    });
+}
+
 /// An object whose two methods an interpreter calls around its forks.
 pub struct Fork(());
 
 impl Fork {
     /// Begins to watch this process.
     pub fn watch() -> Fork {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| {
-            // SAFETY: the handler stays valid: this library is never unloaded. Without memory for it nothing is watched.
-            unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
-        });
+        watch_forks();
         Fork(())
     }
 }
@@ -47,6 +61,7 @@ fn set<'py>(me: &Object<'py>, coming: bool) -> Result<'py, Object<'py>> {
 }
 
 unsafe extern "C" fn in_child() {
+    FORKED.store(true, Ordering::Relaxed);
     fence(|| {
         if COMING.get() && interpreters() > 1 {
             let text = b"WSGI0305: os.fork() in a process with several Python interpreters: the child is ended. Set \

@@ -20,9 +20,12 @@ use super::family::Family;
 use super::report::Report;
 use crate::adapter::Head;
 use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
+use crate::python::Room;
 
-/// Received at a time.
-const PIECE: usize = 64 * 1024;
+/// Received at a time, but for what goes straight to where it is wanted.
+const PIECE: usize = 4 * 1024;
+/// Up to so many buffers need no list of their own.
+const FEW_SLICES: usize = 8;
 /// Buffers per `sendmsg`; the kernel takes 1024.
 const MOST_SLICES: usize = 1000;
 
@@ -163,7 +166,7 @@ impl Connection {
         }
     }
 
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+    fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
         if let Some(activity) = &self.activity {
             activity.note();
         }
@@ -171,8 +174,7 @@ impl Connection {
             Body::None => Ok(0),
             Body::Failed(reason) => Err(reason.clone()),
             Body::Inline(bytes, at) => {
-                let len = buffer.len().min(bytes.len() - *at);
-                buffer[..len].copy_from_slice(&bytes[*at..*at + len]);
+                let len = room.put(&bytes[*at..]);
                 *at += len;
                 Ok(len)
             }
@@ -183,17 +185,17 @@ impl Connection {
                     let frame = reply::bare(Kind::WantBody, self.nonce);
                     self.send(&[&frame], None).map_err(|_| gone())?;
                 }
-                if buffer.is_empty() {
+                if room.left() == 0 {
                     return Ok(0);
                 }
-                self.read_body(buffer)
+                self.read_body(room)
             }
         }
     }
 
-    fn read_body(&mut self, buffer: &mut [u8]) -> Result<usize, String> {
+    fn read_body(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
         let mut count = 0;
-        while count < buffer.len() {
+        while room.left() > 0 {
             if self.piece.is_empty() {
                 match self.next()? {
                     Some(Came::Piece(piece)) => self.piece = piece,
@@ -207,13 +209,12 @@ impl Connection {
                         break;
                     }
                     None if count > 0 => break,
+                    None if self.at == self.filled && self.reader.ahead() > 0 => return self.receive_into(room),
                     None => self.receive()?,
                 }
                 continue;
             }
-            let len = self.piece.len().min(buffer.len() - count);
-            let piece = self.piece.start..self.piece.start + len;
-            buffer[count..count + len].copy_from_slice(&self.input[piece]);
+            let len = room.put(&self.input[self.piece.clone()]);
             self.piece.start += len;
             count += len;
         }
@@ -221,6 +222,26 @@ impl Connection {
             Body::Failed(reason) if count == 0 => Err(reason.clone()),
             _ => Ok(count),
         }
+    }
+
+    /// Receives bytes of the body to where they are wanted, waiting for them.
+    fn receive_into(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
+        let Some(socket) = &self.socket else {
+            return Err(gone());
+        };
+        let ahead = self.reader.ahead();
+        let count = loop {
+            let received = room.fill(ahead, |space| {
+                recv(socket, space, RecvFlags::empty()).map(|((bytes, _), _)| bytes)
+            });
+            match received {
+                Err(Errno::INTR) => {}
+                Ok(count) => break count,
+                Err(_) => break 0,
+            }
+        };
+        self.reader.skip(count);
+        if count == 0 { Err(gone()) } else { Ok(count) }
     }
 
     /// The next event of what has been received; `None` when more must be received first.
@@ -394,15 +415,23 @@ fn sent(result: Result<(), Errno>) -> Sent {
 /// Sends all of the parts, the descriptor with the first of them. Waits for httpd, which reads whatever it does
 /// otherwise.
 fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
-    let mut slices = &mut slices[..];
+    let mut few = [IoSlice::new(&[]); FEW_SLICES];
+    let mut many;
+    let mut slices = if parts.len() <= few.len() {
+        for (slice, part) in few.iter_mut().zip(parts) {
+            *slice = IoSlice::new(part);
+        }
+        &mut few[..parts.len()]
+    } else {
+        many = parts.iter().map(|part| IoSlice::new(part)).collect::<Vec<_>>();
+        &mut many[..]
+    };
     let mut descriptor = descriptor;
     while slices.iter().any(|slice| !slice.is_empty()) {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptors: Vec<BorrowedFd<'_>> = descriptor.into_iter().collect();
-        if !descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(&descriptors));
+        if let Some(descriptor) = &descriptor {
+            control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
         }
         let most = slices.len().min(MOST_SLICES);
         match sendmsg(socket, &slices[..most], &mut control, SendFlags::NOSIGNAL) {
@@ -434,12 +463,8 @@ impl Shared {
 }
 
 impl Exchange for Shared {
-    fn read(&mut self, buffer: &mut Vec<u8>, most: usize) -> Result<usize, String> {
-        let old = buffer.len();
-        buffer.resize(old + most, 0);
-        let result = self.lock().read(&mut buffer[old..]);
-        buffer.truncate(old + result.as_ref().map_or(0, |count| *count));
-        result
+    fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
+        self.lock().read(room)
     }
 
     fn head(&mut self, head: &Head) {
