@@ -179,6 +179,10 @@ impl Picture {
             row.script = script.as_deref().map(text);
             row.place = node.place.to_string();
             if node.is("WSGIHandlerScript") {
+                let name = node.words().word().unwrap_or_default();
+                row.url = format!("handler {}", text(&name));
+                // Handler scripts have no other.
+                row.callable = "handle_request".to_owned();
                 while let Ok(Some((name, value))) = words.option() {
                     match &name[..] {
                         b"process-group" => self.set_group(&mut row, &GroupName::parse(&value)),
