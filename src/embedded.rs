@@ -69,7 +69,8 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
     // Taken before an application can change it: the C library's is not safe to read then.
     let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     let _ = global.environment.set(variables.collect());
-    if global.restrict_embedded == Some(true) && !is_required(server) {
+    let required = is_required(server);
+    if global.restrict_embedded == Some(true) && !required {
         return;
     }
     let started = find(global).and_then(|python| {
@@ -92,10 +93,11 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
         }
         // Told where the configuration was checked.
         Err(_)
-            if global
-                .definitions
-                .get()
-                .is_some_and(|definitions| !definitions.is_empty()) => {}
+            if !required
+                && global
+                    .definitions
+                    .get()
+                    .is_some_and(|definitions| !definitions.is_empty()) => {}
         Err(reason) => log::server::<Wsgi>(server, Level::Critical, reason.as_bytes()),
     }
 }

@@ -32,6 +32,10 @@ WSGIScriptAlias /app ${APPS}/hello.py
 <Location /resource>
     WSGIAccessScript ${APPS}/access.py application-group=%{RESOURCE}
 </Location>
+<Location /named>
+    HostnameLookups On
+    WSGIAccessScript ${APPS}/access.py
+</Location>
 <Location /missing>
     WSGIAccessScript ${ROOT}/missing.py
 </Location>
@@ -163,6 +167,13 @@ def test_application_group(httpd, place, group):
     assert reported(httpd)["mod_wsgi.application_group"] == group
 
 
+def test_host(httpd):
+    """Where httpd looks the client's name up, the script gets it."""
+    assert httpd.get("/named/?report").status == 404
+    seen = reported(httpd)
+    assert seen["argument"] == seen["REMOTE_HOST"] != seen["REMOTE_ADDR"] == "127.0.0.1"
+
+
 def test_ssl_helpers(httpd):
     """What mod_ssl knows can be asked for while the hook runs, not later."""
     with httpd.connect() as connection:
@@ -286,6 +297,26 @@ def test_included(start_httpd):
     (record,) = server.log.expect("AFTERWARDS")
     assert "/outer.py]" in record.text
     assert record.client
+
+
+@pytest.mark.mpms("event")
+@pytest.mark.parametrize(
+    "line",
+    [
+        "<Location />\nWSGIAccessScript /x.py\n</Location>",
+        "WSGIDispatchScript /x.py",
+        "WSGIImportScript /x.py process-group=%{GLOBAL} application-group=x",
+    ],
+)
+def test_python_needed(new_httpd, line):
+    """Without a Python a configuration that needs it in httpd's children is refused, whatever else there is."""
+    config = "WSGIRestrictEmbedded On\nWSGIDaemonProcess other python=/usr/bin/python3\nWSGIPython /nonexistent\n"
+    httpd = new_httpd(config)
+    assert httpd.check().returncode == 0
+    httpd.configure(config + line + "\n")
+    run = httpd.check()
+    assert run.returncode != 0
+    assert "/nonexistent" in run.stderr
 
 
 TLS = """

@@ -29,6 +29,8 @@ thread_local! {
 
 /// A thread's stay with Python. Python is not ended as long as one exists.
 pub struct Visit {
+    /// The thread was on a visit already: httpd makes further requests while it sends the reply of one.
+    nested: bool,
     _inside: Inside,
 }
 
@@ -39,8 +41,11 @@ impl Visit {
         if CLOSED.load(Ordering::SeqCst) {
             return None;
         }
-        VISITING.set(true);
-        Some(Visit { _inside: inside })
+        let nested = VISITING.replace(true);
+        Some(Visit {
+            nested,
+            _inside: inside,
+        })
     }
 
     /// Whether the calling thread itself is on a visit.
@@ -51,7 +56,7 @@ impl Visit {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        VISITING.set(false);
+        VISITING.set(self.nested);
     }
 }
 
