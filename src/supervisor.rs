@@ -10,6 +10,7 @@ mod definition;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
@@ -373,6 +374,8 @@ fn start() -> Result<Supervisor, String> {
                 .filter_map(|name| Some((name, std::env::var_os(name)?))),
         )
         .current_dir("/")
+        // What prefork sends to httpd's process group at a stop would end it before httpd has told it to.
+        .process_group(0)
         .stdin(Stdio::null())
         .stdout(Stdio::null());
     let started = command

@@ -23,7 +23,8 @@ def pytest_addoption(parser) -> None:
     group.addoption(
         "--mode",
         default=",".join(MODES),
-        help="where applications run; daemon beside embedded under the first MPM only (default: %(default)s)",
+        help="where applications run; daemon beside embedded under the first MPM only, if a test names none (default: "
+        "%(default)s)",
     )
     group.addoption("--python", help="run with WSGIPython PATH (default: no such directive)")
 
@@ -100,7 +101,8 @@ def pytest_generate_tests(metafunc) -> None:
     known = modes(config)[:1] if "new_httpd" in metafunc.fixturenames else wanted(metafunc, "modes", modes(config))
     for mode in known:
         beside = mode == "daemon" and "embedded" in modes(config)
-        names = wanted(metafunc, "mpms", mpms(config)[:1] if beside else mpms(config))
+        everywhere = not beside or any(metafunc.definition.iter_markers("mpms"))
+        names = wanted(metafunc, "mpms", mpms(config) if everywhere else mpms(config)[:1])
         suffix = "" if mode == "embedded" else f"-{mode}"
         for mpm in names:
             setups[mpm + suffix] = Setup(module, mpm, python, config.option.peer, mode)

@@ -2,6 +2,7 @@
 
 import threading
 from contextlib import ExitStack
+from pathlib import Path
 
 from client import Connection, wait_for
 from httpd import Httpd
@@ -38,6 +39,22 @@ def traces(httpd: Httpd, name: str) -> list:
 def release(httpd: Httpd, name: str) -> None:
     """Ends the requests that wait for that name."""
     (httpd.root / "traces" / name).touch()
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process has open."""
+    found = []
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            found.append(str(entry.readlink()))
+        except OSError:
+            continue  # closed meanwhile
+    return found
+
+
+def sockets(pid: int) -> list[str]:
+    """The sockets among them."""
+    return [file for file in descriptors(pid) if file.startswith("socket:")]
 
 
 class Load:

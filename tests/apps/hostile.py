@@ -147,8 +147,8 @@ simple("half", lambda s: s.head()[:10])
 
 # --- frames that are wrong in themselves
 
-simple("wrong_nonce", lambda s: s.frame(LOG, b"\x03text", nonce=s.nonce ^ 1))
-simple("no_nonce", lambda s: s.frame(LOG, b"\x03text", nonce=0))
+simple("wrong_nonce", lambda s: s.frame(STARTED, nonce=s.nonce ^ 1))
+simple("no_nonce", lambda s: s.frame(STARTED, nonce=0))
 simple("huge", lambda s: s.frame(DATA, b"x", length=0xFFFFFFFF))
 simple("huge_head", lambda s: s.frame(HEAD, bytes(100), length=1 << 20 | 1))
 simple("huge_log", lambda s: s.frame(LOG, b"\x03x", length=1 << 30))
