@@ -276,7 +276,7 @@ impl Hold {
         let slot = status::encode(State::Failed { retry: None });
         for at in 0..self.groups {
             // What cannot be shown leaves requests to wait.
-            let _ = rustix::io::pwrite(&self.page, &slot, status::report_at(at));
+            let _ = rustix::io::pwrite(&self.page, &slot, (at * status::SLOT) as u64);
         }
     }
 }

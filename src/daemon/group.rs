@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::io::pread;
 use wsgi_core::stats::report::Report;
 use wsgi_core::supervision::{State, Time};
-use wsgi_core::wire::control::status::{REPORT_HEAD, SLOT, decode, report_at, whole_report};
+use wsgi_core::wire::control::status::{REPORT_AT, REPORT_HEAD, SLOT, decode, whole_report};
 
 use super::pair::Pool;
 use crate::httpd::page::Page;
@@ -31,17 +31,16 @@ impl Groups {
     /// How they are, as the supervisor said last; `None` if it has said nothing.
     pub fn report(&self) -> Option<Report> {
         let page = &self.0.first()?.status;
-        let at = report_at(self.0.len());
         // It is written once a second, in a moment.
         for _ in 0..TRIES {
             let head = || {
                 let mut head = [0; REPORT_HEAD];
-                let read = pread(&**page, &mut head, at).ok()?;
+                let read = pread(&**page, &mut head, REPORT_AT).ok()?;
                 whole_report(head).filter(|_| read == REPORT_HEAD)
             };
             if let Some((number, length)) = head() {
                 let mut text = vec![0; usize::try_from(length).ok()?];
-                let read = pread(&**page, &mut text, at + REPORT_HEAD as u64).ok()?;
+                let read = pread(&**page, &mut text, REPORT_AT + REPORT_HEAD as u64).ok()?;
                 if head() == Some((number, length)) && read == text.len() {
                     return serde_json::from_slice(&text).ok();
                 }

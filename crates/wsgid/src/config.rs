@@ -178,7 +178,7 @@ impl Character {
 impl Configuration {
     /// Shows a report.
     pub fn publish(&mut self, report: &[u8]) {
-        let at = status::report_at(self.names.len());
+        let at = status::REPORT_AT;
         let length = report.len() as u64;
         self.reports += 2;
         let (begun, ended) = (self.reports - 1, self.reports);
