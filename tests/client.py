@@ -45,8 +45,8 @@ class Reply:
 class Connection:
     """One TCP connection to the server under test."""
 
-    def __init__(self, port: int, timeout: float = 20):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout)
+    def __init__(self, port: int, timeout: float = 20, address: str = "127.0.0.1"):
+        self.socket = socket.create_connection((address, port), timeout)
         self.buffer = b""
 
     def __enter__(self) -> "Connection":

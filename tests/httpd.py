@@ -269,14 +269,14 @@ class Httpd:
 
     def check(self) -> subprocess.CompletedProcess:
         """Runs httpd's test of the configuration."""
-        return subprocess.run(self._command("-t"), capture_output=True, text=True, env=self._environment(), timeout=60)
+        return subprocess.run(self.command("-t"), capture_output=True, text=True, env=self._environment(), timeout=60)
 
     def start(self) -> None:
         """Starts the server and waits until it is live."""
         with (self.root / "startup.log").open("wb") as output:
             # A session of its own: httpd signals its whole process group when it stops or restarts.
             self.process = subprocess.Popen(
-                self._command("-DFOREGROUND"),
+                self.command("-DFOREGROUND"),
                 stdout=output,
                 stderr=output,
                 env=self._environment(),
@@ -378,7 +378,7 @@ class Httpd:
         """One GET on a connection of its own."""
         return self.request("GET", target, headers, version=version)
 
-    def _command(self, *arguments: str) -> list[str]:
+    def command(self, *arguments: str) -> list[str]:
         return [program(), "-d", str(self.root), "-f", str(self.config), *arguments]
 
     def _environment(self) -> dict[str, str]:

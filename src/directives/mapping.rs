@@ -37,11 +37,11 @@ pub const MAPPING: Topic<Wsgi> = Topic {
         },
         Directive {
             name: c"WSGIHandlerScript",
-            arguments: "handler file [option=value …]",
+            arguments: "handler file [process-group=name] [application-group=name] [pass-authorization=On|Off]",
             default: "",
             place: Place::Directory,
             help:
-                c"Name for SetHandler and the like, and the script that handles such requests, then options name=value",
+                c"Name for SetHandler and the like, and the script that handles such requests",
             set: Set::Directory(|config, arguments| {
                 let script = arguments.pool.own(HandlerScript::parse(arguments)?);
                 config.handler_scripts.push(arguments.pool, script);
@@ -53,7 +53,7 @@ pub const MAPPING: Topic<Wsgi> = Topic {
             arguments: "file process-group=name application-group=name",
             default: "",
             place: Place::Server,
-            help: c"Script to load when processes start, with process-group= and application-group=",
+            help: c"Script to load when processes start",
             set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.preloads.push(Preload::import(arguments)?);
                 Ok(())
@@ -61,10 +61,10 @@ pub const MAPPING: Topic<Wsgi> = Topic {
         },
         Directive {
             name: c"WSGIScriptAlias",
-            arguments: "URL-path file-or-folder [option=value …]",
+            arguments: "URL-path file-or-folder [process-group=name] [application-group=name] [callable-object=name] [pass-authorization=On|Off]",
             default: "",
             place: Place::Server,
-            help: c"URL path and the script, or folder of scripts, that answers for it, then options name=value",
+            help: c"URL path and the script, or folder of scripts, that answers for it",
             set: Set::Server(|config: &mut ServerConfig, arguments| {
                 add(config, Alias::path(arguments)?);
                 Ok(())
@@ -72,10 +72,10 @@ pub const MAPPING: Topic<Wsgi> = Topic {
         },
         Directive {
             name: c"WSGIScriptAliasMatch",
-            arguments: "regex file-or-folder [option=value …]",
+            arguments: "regex file [process-group=name] [application-group=name] [callable-object=name] [pass-authorization=On|Off]",
             default: "",
             place: Place::Server,
-            help: c"Regular expression for URL paths and the script that answers for them, then options name=value",
+            help: c"Regular expression for URL paths and the script that answers for them; $1 stands for what its first group matches",
             set: Set::Server(|config: &mut ServerConfig, arguments| {
                 add(config, Alias::regex(arguments)?);
                 Ok(())

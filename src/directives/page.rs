@@ -8,16 +8,23 @@ use super::TOPICS;
 use crate::httpd::command::{Directive, Place, Set};
 use crate::module::Wsgi;
 
-const INTRODUCTION: &str = "\
-# Directives
+const INTRODUCTION: &str = "# Directives
 
-<!-- Written by `httpd -t -D DUMP_WSGI_DIRECTIVES` from the tables in src/directives and crates/core/src/daemon_options; \
-                            change it there. -->
+<!-- Written by script/docs from the tables in src/directives and crates/core/src/daemon_options. Change those. -->
 
-Where a directive may stand: *main*, outside of any section; *virtual host*, there too; *directory*, in `<Directory>`, \
-                            `<Location>`, `<Files>` and `<If>`; *.htaccess*, if `AllowOverride` has the word in \
-                            parentheses. Of settings that may stand in several of them the innermost holds. Names of \
-                            groups can be `%{GLOBAL}`, `%{SERVER}`, `%{HOST}`, `%{RESOURCE}` and `%{ENV:variable}`.
+All directives, and all options of `WSGIDaemonProcess`. `httpd -t -D DUMP_WSGI_DIRECTIVES` prints this page as the \
+installed module has it.
+
+**Context** says where a directive may stand: *main*, outside of any section; *virtual host*, in `<VirtualHost>`; \
+*directory*, in `<Directory>`, `<Location>`, `<Files>` and `<If>`; *.htaccess*, in such a file if `AllowOverride` has \
+the word under **Override**. The innermost place counts: main, virtual host, directory, `.htaccess`, `<Location>`; \
+options of an alias go before all of them. **Default** is what holds without the directive.
+
+Names of process and application groups: `%{GLOBAL}` is httpd's own processes, or the main interpreter; `%{SERVER}` is \
+`ServerName`, with the port of the listener unless that is 80 or 443; `%{HOST}` the same with the host that the client \
+asks for; `%{RESOURCE}` as `%{SERVER}` with `|` and the script's place in the URL; `%{ENV:name}` a variable of the \
+request (`SetEnvIf`, `RewriteRule`, `SetEnv`), or one of the process. Numbers may have something behind them, which is \
+ignored; flags are On or Off in any case.
 ";
 
 /// The page.
@@ -25,7 +32,9 @@ pub fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
     for topic in TOPICS {
         let _ = write!(page, "\n## {}\n\n", topic.title);
-        page.push_str("| Directive | Arguments | Default | May stand in | What it does |\n|---|---|---|---|---|\n");
+        page.push_str(
+            "| Directive | Arguments | Default | Context | Override | What it does |\n|---|---|---|---|---|---|\n",
+        );
         for directive in topic.directives {
             let name = directive.name.to_string_lossy();
             let close = if name.starts_with('<') { ">" } else { "" };
@@ -33,7 +42,8 @@ pub fn page() -> String {
                 format!("`{name}{close}`"),
                 code(directive.arguments),
                 code(directive.default),
-                place(directive).to_owned(),
+                context(directive).to_owned(),
+                allowed_by(directive).to_owned(),
                 directive.help.to_string_lossy().into_owned(),
             ];
             row(&mut page, &cells);
@@ -51,13 +61,21 @@ pub fn page() -> String {
     page
 }
 
-fn place(directive: &Directive<Wsgi>) -> &'static str {
+fn context(directive: &Directive<Wsgi>) -> &'static str {
     match (directive.place, &directive.set) {
         (Place::Server, Set::Global(_) | Set::Section { .. }) => "main",
         (Place::Server, _) => "main, virtual host",
         (Place::Directory, _) => "main, virtual host, directory",
-        (Place::FileInfo, _) => "main, virtual host, directory, .htaccess (FileInfo)",
-        (Place::AuthConfig, _) => "directory, .htaccess (AuthConfig)",
+        (Place::FileInfo, _) => "main, virtual host, directory, .htaccess",
+        (Place::AuthConfig, _) => "directory, .htaccess",
+    }
+}
+
+fn allowed_by(directive: &Directive<Wsgi>) -> &'static str {
+    match directive.place {
+        Place::Server | Place::Directory => "",
+        Place::FileInfo => "FileInfo",
+        Place::AuthConfig => "AuthConfig",
     }
 }
 
