@@ -6,6 +6,7 @@ use std::io::Write;
 use crate::alias::Alias;
 use crate::config::{DirectoryConfig, ServerConfig};
 use crate::httpd::auth::{Login, Permission, RealmHash};
+use crate::httpd::log;
 use crate::httpd::module::{Answer, Module, Record};
 use crate::httpd::pool::Pool;
 use crate::httpd::process;
@@ -81,6 +82,7 @@ impl Module for Wsgi {
     }
 
     fn child_init(pool: Pool<'_>, server: Server<'_>) {
+        log::tell_at_end::<Wsgi>(pool, server);
         supervisor::enter_child(server);
         embedded::start(pool, server);
     }

@@ -134,7 +134,7 @@ def together(records, first: str, count: int) -> list[list[str]]:
 def test_together(httpd, how):
     """The lines of one traceback, or of one text, are not parted by those of another thread's."""
     threads = [
-        threading.Thread(target=lambda number=number: [httpd.get(f"/{how}?{number}-{round}") for round in range(10)])
+        threading.Thread(target=lambda number=number: [httpd.get(f"/{how}?{number}-{round}") for round in range(3)])
         for number in range(6)
     ]
     for thread in threads:
@@ -149,7 +149,7 @@ def test_together(httpd, how):
         "many_lines": (r" line 0 of ", 20),
     }[how]
     blocks = together(httpd.log.records(), first, size)
-    assert len(blocks) == 60
+    assert len(blocks) == 18
     for block in blocks:
         if how == "many_lines":
             assert len({line.rpartition(" ")[2] for line in block}) == 1
@@ -165,3 +165,27 @@ def test_threads_print_apart(httpd):
     assert httpd.get("/threads").body == b"ok"
     for number in range(4):
         httpd.log.expect(f"^thread {number} begins thread {number} ends$")
+
+
+@pytest.mark.parametrize("path", ["/fails", "/short"])
+def test_floods(start_httpd, path):
+    """Of the same record of ours only so many are shown; how many were left out is said, at the end as well."""
+    httpd = start_httpd(CONFIG)
+    for _ in range(130):
+        httpd.get(path)
+    httpd.log.allow("WSGI0402|WSGI0409|^Traceback|^  |^KeyError")
+    code = "WSGI0402" if path == "/fails" else "WSGI0409"
+    note = httpd.log.expect("^WSGI0121: 79 records like the next one were left out of this log$")[0]
+    assert note.client
+    assert len(httpd.log.find(f"^{code}: ")) == 21
+    if path == "/fails":
+        assert len(httpd.log.find("^KeyError: 'lost'$")) == 21
+    assert httpd.stop() == 0
+    httpd.log.expect("^WSGI0121: 30 repeated records were left out of the logs of this process$")
+
+
+def test_prints_are_no_repetition(httpd):
+    """What applications print is all there, however often."""
+    for _ in range(50):
+        httpd.get("/print_to?stdout")
+    assert len(httpd.log.expect("to stdout$", 50)) == 50

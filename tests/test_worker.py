@@ -394,5 +394,5 @@ def test_fork_with_several_interpreters(start, queue, first, forking):
     # Up to 3.11 os.fork refuses in a second interpreter.
     assert reply.body == b"parent" or any("fork not supported" in text for _, text in reply.log)
     if reply.ending is Kind.END:
-        wait_for(lambda: "WSGI0305" in daemon.log.read_text(), "the child to end")
+        wait_for(lambda: "WSGI0444" in daemon.log.read_text(), "the child to end")
     assert queue.get(APP, "run").body == b"0"

@@ -1,14 +1,18 @@
 //! The error log (`http_log.h`), under the module's own log level (`LogLevel wsgi:debug`).
 
+use std::borrow::Cow;
 use std::ffi::{CString, c_int};
+use std::marker::PhantomData;
 use std::ptr;
-use std::sync::{Condvar, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, LazyLock, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use wsgi_core::abi::{Level, Site};
+use wsgi_core::repeats::{Repeats, Verdict};
 
 use super::ffi;
 use super::module::Module;
+use super::pool::Pool;
 use super::request::Request;
 use super::server::Server;
 
@@ -26,7 +30,11 @@ pub fn request_from<M: Module>(request: Request<'_>, level: Level, site: Site<'_
     if level > request_level::<M>(request) {
         return;
     }
-    write_lines(site, text, |file, number, line| {
+    let text = match unrepeated(site, text) {
+        Some(text) => text,
+        None => return,
+    };
+    write_lines(site, &text, |file, number, line| {
         // SAFETY: a live request; file is NULL or a C string; the text is an argument, never the format, and `%.*s`
         // reads no more than its length.
         unsafe {
@@ -85,6 +93,45 @@ pub fn level<M: Module>(server: Server<'_>) -> Level {
     Level::from_raw(unsafe { ffi::ap_get_server_module_loglevel(server.as_ptr(), M::record().index()) })
 }
 
+/// Has the number of records that were left out without notice written when `pool`, the child's, ends.
+pub fn tell_at_end<M: Module>(pool: Pool<'_>, server: Server<'_>) {
+    struct AtEnd<'s, M: Module>(Server<'s>, PhantomData<M>);
+    impl<M: Module> Drop for AtEnd<'_, M> {
+        fn drop(&mut self) {
+            let left_out = REPEATS.lock().unwrap_or_else(PoisonError::into_inner).end();
+            if left_out > 0 {
+                let text = format!("WSGI0121: {left_out} repeated records were left out of the logs of this process");
+                self::server::<M>(self.0, Level::Notice, text.as_bytes());
+            }
+        }
+    }
+    pool.own(AtEnd::<M>(server, PhantomData));
+}
+
+/// Records of requests that this process has written.
+static REPEATS: Mutex<Repeats> = Mutex::new(Repeats::new());
+
+/// What is shown of a record of this project's own, which begins with a code, when it comes in a flood: `None` is
+/// nothing. What applications print is never left out; their handlers say where it comes from.
+fn unrepeated<'t>(site: Site<'_>, text: &'t [u8]) -> Option<Cow<'t, [u8]>> {
+    static BEGIN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    if !site.file.is_empty() || !text.starts_with(b"WSGI0") {
+        return Some(text.into());
+    }
+    let verdict = match REPEATS.try_lock() {
+        Ok(mut repeats) => repeats.judge(text, BEGIN.elapsed()),
+        Err(_) => Verdict::Show,
+    };
+    match verdict {
+        Verdict::Show => Some(text.into()),
+        Verdict::ShowAfter(left_out) => {
+            let note = format!("WSGI0121: {left_out} records like the next one were left out of this log\n");
+            Some([note.as_bytes(), text].concat().into())
+        }
+        Verdict::LeaveOut => None,
+    }
+}
+
 /// Passes each line to `write`, with the file's name and the line number for httpd.
 fn write_lines(site: Site<'_>, text: &[u8], write: impl Fn(*const std::ffi::c_char, c_int, &[u8])) {
     let file = CString::new(site.file).ok().filter(|_| !site.file.is_empty());
@@ -127,7 +174,7 @@ impl Drop for Turn {
 }
 
 /// C formatting ends a text at a NUL; shown as a question mark, the rest is not lost.
-fn printable(text: &[u8]) -> std::borrow::Cow<'_, [u8]> {
+fn printable(text: &[u8]) -> Cow<'_, [u8]> {
     if text.contains(&0) {
         text.iter()
             .map(|&b| if b == 0 { b'?' } else { b })

@@ -19,7 +19,8 @@ logger.addHandler(handler)
 
 def application(environ, start_response):
     body = globals()[environ["PATH_INFO"].strip("/")](environ) or b"ok"
-    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body)))])
+    missing = 100 if environ["PATH_INFO"] == "/short" else 0
+    start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(body) + missing))])
     return [body]
 
 
@@ -102,3 +103,7 @@ def threads(environ):
         worker.start()
     for worker in workers:
         worker.join()
+
+
+def short(environ):
+    """Its reply is shorter than it says."""

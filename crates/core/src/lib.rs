@@ -17,6 +17,7 @@ pub mod log_line;
 pub mod proxy;
 pub mod python;
 pub mod stats;
+pub mod repeats;
 pub mod status;
 pub mod supervision;
 pub mod wire;

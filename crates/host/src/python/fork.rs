@@ -64,7 +64,7 @@ unsafe extern "C" fn in_child() {
     FORKED.store(true, Ordering::Relaxed);
     fence(|| {
         if COMING.get() && interpreters() > 1 {
-            let text = b"WSGI0305: os.fork() in a process with several Python interpreters: the child is ended. Set \
+            let text = b"WSGI0444: os.fork() in a process with several Python interpreters: the child is ended. Set \
                          WSGIApplicationGroup %{GLOBAL} for the applications of this process, or start programs by \
                          subprocess\n";
             // There is no better place to say it.
