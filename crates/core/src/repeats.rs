@@ -48,7 +48,8 @@ impl Repeats {
     pub fn judge(&mut self, text: &[u8], now: Duration) -> Verdict {
         let hash = hash(text);
         let Some(at) = self.known.iter().position(|seen| seen.hash == hash) else {
-            self.known.retain(|seen| seen.left_out > 0 || now.saturating_sub(seen.since) < PERIOD);
+            self.known
+                .retain(|seen| seen.left_out > 0 || now.saturating_sub(seen.since) < PERIOD);
             if self.known.len() == KNOWN {
                 // Of those that have something to tell none is given up; a record that nobody knows is always shown.
                 match self.known.iter().position(|seen| seen.left_out == 0) {
@@ -121,7 +122,10 @@ mod tests {
         let left_out = verdicts.iter().filter(|verdict| **verdict == Verdict::LeaveOut).count();
         assert_eq!(left_out, 79 + 899);
         assert_eq!(repeats.judge(b"WSGI0409: 1 bytes", SECOND), Verdict::LeaveOut);
-        assert_eq!(repeats.judge(b"WSGI0409: 1 bytes", SECOND + PERIOD), Verdict::ShowAfter(1));
+        assert_eq!(
+            repeats.judge(b"WSGI0409: 1 bytes", SECOND + PERIOD),
+            Verdict::ShowAfter(1)
+        );
         assert_eq!(repeats.judge(b"WSGI0409: 1 bytes", SECOND + PERIOD), Verdict::Show);
         assert_eq!(repeats.end(), 0);
     }
