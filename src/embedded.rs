@@ -3,10 +3,10 @@
 use std::ffi::c_int;
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use wsgi_core::abi::{self, Bytes, HookResult, ImportResult, Level, OutcomeKind};
+use wsgi_core::group::GroupName;
 use wsgi_core::python::{self, Choice, Python};
 
 use crate::config::Global;
@@ -22,17 +22,17 @@ use crate::interpreters::Settings;
 use crate::module::Wsgi;
 use crate::target::Target;
 
-/// The interpreter of this child.
-pub struct Embedded {
-    host: Arc<Host>,
-}
+/// The Python of this child; none if it did not start.
+pub struct Embedded(Option<Host>);
 
 /// Ends Python when the child's pool is cleared, which httpd does after its threads have ended.
-struct StopAtExit(Arc<Host>);
+struct StopAtExit<'p>(&'p Global);
 
-impl Drop for StopAtExit {
+impl Drop for StopAtExit<'_> {
     fn drop(&mut self) {
-        self.0.stop();
+        if let Some(Embedded(Some(host))) = self.0.embedded.get() {
+            host.stop();
+        }
     }
 }
 
@@ -62,7 +62,8 @@ pub fn doubt(server: Server<'_>) -> Option<String> {
     ))
 }
 
-/// Starts Python in a new child. Without it the child lives on, for what else it serves.
+/// Starts Python in a new child, unless all applications run in daemons. Without it the child lives on, for what else it
+/// serves.
 pub fn start(pool: Pool<'_>, server: Server<'_>) {
     let server = server.main();
     let global = &server.config::<Wsgi>().global;
@@ -73,33 +74,64 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
     if global.restrict_embedded == Some(true) && !required {
         return;
     }
-    let started = find(global).and_then(|python| {
-        let start = Start {
-            library: &python.library,
-            host: &host_file()?,
-            bin: &python.bin,
-            settings: Settings::embedded(global, python.home.as_deref()),
-            scoreboard: global.metrics.server_metrics == Some(true),
-        };
-        Host::start(&start, server)
-    });
-    match started {
-        Ok(host) => {
-            let host = Arc::new(host);
-            pool.own(StopAtExit(Arc::clone(&host)));
-            preload(&host, server);
-            // A child is initialised once.
-            let _ = global.embedded.set(Embedded { host });
-        }
-        // Told where the configuration was checked.
-        Err(_)
-            if !required
-                && global
-                    .definitions
-                    .get()
-                    .is_some_and(|definitions| !definitions.is_empty()) => {}
-        Err(reason) => log::server::<Wsgi>(server, Level::Critical, reason.as_bytes()),
+    pool.own(StopAtExit(global));
+    if !daemons_do_all(server) {
+        global.embedded.get_or_init(|| {
+            begin(server, Host::start).unwrap_or_else(|reason| {
+                // Who has daemons was told where the configuration was checked.
+                if required || global.definitions.get().is_none_or(Vec::is_empty) {
+                    log::server::<Wsgi>(server, Level::Critical, reason.as_bytes());
+                }
+                Embedded(None)
+            })
+        });
     }
+}
+
+/// The Python of this child. The first request that needs one starts it, if the child has none yet.
+fn host(request: Request<'_>) -> Option<&Host> {
+    let server = request.server().main();
+    let global = &server.config::<Wsgi>().global;
+    let embedded = global.embedded.get_or_init(|| {
+        begin(server, Host::start_apart).unwrap_or_else(|reason| {
+            log::server::<Wsgi>(server, Level::Critical, reason.as_bytes());
+            Embedded(None)
+        })
+    });
+    embedded.0.as_ref()
+}
+
+fn begin<'s>(
+    server: Server<'s>,
+    start: impl FnOnce(&Start<'_>, Server<'s>) -> Result<Host, String>,
+) -> Result<Embedded, String> {
+    let global = &server.config::<Wsgi>().global;
+    let python = find(global)?;
+    let settings = Start {
+        library: &python.library,
+        host: &host_file()?,
+        bin: &python.bin,
+        settings: Settings::embedded(global, python.home.as_deref()),
+        scoreboard: global.metrics.server_metrics == Some(true),
+    };
+    let host = start(&settings, server)?;
+    preload(&host, server);
+    Ok(Embedded(Some(host)))
+}
+
+/// Whether, as far as aliases and what holds for whole servers tell, every application runs in a daemon. A directory may
+/// say otherwise: then the first request for it starts Python. That costs that request some time; Python in each child
+/// costs each child its memory.
+fn daemons_do_all(main: Server<'_>) -> bool {
+    let literal = |group: Option<&GroupName>| matches!(group, Some(GroupName::Literal(name)) if !name.is_empty());
+    let mut any = false;
+    let all = main.all().all(|server| {
+        let usual = server.defaults::<Wsgi>().process_group;
+        let mut aliases = server.config::<Wsgi>().aliases.iter();
+        any |= literal(usual) || aliases.len() > 0;
+        aliases.all(|alias| literal(alias.options.process_group.as_ref().or(usual)))
+    });
+    any && all && !is_required(main)
 }
 
 /// Whether scripts of the configuration run in httpd's own processes wherever applications do.
@@ -137,21 +169,19 @@ fn preload(host: &Host, main: Server<'_>) {
 
 /// Asks a script; `None` if this child has no Python.
 pub fn ask(request: Request<'_>, hook: &abi::Hook, inquiry: &mut Inquiry<'_>) -> Option<HookResult> {
-    let global = &request.server().main().config::<Wsgi>().global;
-    global.embedded.get().map(|embedded| embedded.host.ask(hook, inquiry))
+    host(request).map(|host| host.ask(hook, inquiry))
 }
 
 /// Runs a request and says how it ended.
 pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer {
-    let global = &request.server().main().config::<Wsgi>().global;
-    let Some(embedded) = global.embedded.get() else {
-        let text = b"WSGI0130: no Python runs in this httpd child; the log says why where the child started";
+    let Some(host) = host(request) else {
+        let text = b"WSGI0130: no Python runs in this httpd child; the log says why where it was to start";
         log::request::<Wsgi>(request, Level::Error, text);
         return Answer::Status(500);
     };
     let environ = Environ::of(request, target);
     let mut exchange = Exchange::new(request, body, target.files);
-    let outcome = embedded.host.run(
+    let outcome = host.run(
         &abi::Request {
             variables: environ.variables.as_ptr(),
             variables_len: environ.variables.len(),

@@ -47,6 +47,40 @@ def test_own_process(start_httpd):
     assert "libapr" not in libraries
 
 
+def children_with_python(httpd) -> int:
+    return sum("/libpython" in Path(f"/proc/{pid}/maps").read_text() for pid in httpd.children())
+
+
+def test_children_without_python(start_httpd):
+    """Where every application runs in a daemon, httpd's own processes start Python only for a request that needs it."""
+    elsewhere = """
+<Location /embedded>
+  SetHandler wsgi-script
+  Options +ExecCGI
+  WSGIProcessGroup %{GLOBAL}
+  WSGIApplicationGroup %{GLOBAL}
+</Location>
+Alias /embedded ${APPS}/daemon.py
+"""
+    httpd = start_httpd(group() + elsewhere)
+    own = about(httpd)["pid"]
+    assert children_with_python(httpd) == 0
+    for _ in range(3):
+        reply = httpd.get("/embedded/about")
+        assert reply.status == 200, reply
+        seen = json.loads(reply.body)
+        assert seen["pid"] in httpd.children()
+        assert seen["process_group"] == ""
+    assert 0 < children_with_python(httpd) <= 3
+    assert about(httpd)["pid"] == own
+
+
+def test_children_with_python(start_httpd):
+    """An application that runs in httpd's own processes has Python there before the first request."""
+    httpd = start_httpd(group() + "WSGIScriptAlias /own ${APPS}/daemon.py process-group=%{GLOBAL}")
+    wait_for(lambda: children_with_python(httpd) == len(httpd.children()) > 0, "Python in each child")
+
+
 @pytest.mark.parametrize(
     ("options", "multithread", "multiprocess"),
     [("threads=1", False, False), ("processes=1", True, True), ("processes=2 threads=1", False, True)],

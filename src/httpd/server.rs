@@ -29,6 +29,15 @@ impl<'s> Server<'s> {
         self.raw.as_ptr()
     }
 
+    /// What the module's directives outside of every section for a place say, for requests to this server.
+    pub fn defaults<M: Module>(self) -> &'s M::Directory<'s> {
+        // SAFETY: made by the module's create or merge function, in a pool that lives as long as the configuration.
+        unsafe {
+            let config = (*self.as_ptr()).lookup_defaults;
+            &*ffi::ap_get_module_config(config, M::record().as_ptr()).cast()
+        }
+    }
+
     /// The server as a callback's context.
     pub fn into_context(self) -> *mut c_void {
         self.as_ptr().cast()

@@ -95,7 +95,9 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             maximum_processes: start.maximum_processes,
             threads_per_process: start.threads_per_process,
         };
-        // SAFETY: the module calls this once, in child_init, when the process has this thread only.
+        // SAFETY: the module calls this once: in child_init, when the process has this thread only, or later, when nothing
+        // of httpd's changes the environment any more. (That others read it meanwhile is what every application that sets
+        // `os.environ` asks for as well.)
         let (main, environment) = unsafe {
             let changed = Changed::apply(bin, &environment, &settings.plan.hidden);
             let main = Interpreter::start();
