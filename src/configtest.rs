@@ -71,7 +71,7 @@ fn group(definition: &Definition) -> Group {
     let options = &definition.options;
     Group {
         name: options.name.clone(),
-        server: definition.server.clone(),
+        server: definition.owner.as_ref().map(|owner| owner.hostname.clone()),
         who: definition.who().clone(),
         python_path: options.python_path.clone(),
         chroot: options.chroot.is_some(),

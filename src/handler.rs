@@ -88,7 +88,7 @@ fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer {
     match global
         .groups
         .get()
-        .and_then(|groups| groups.visible(&target.process_group, request.server().hostname()))
+        .and_then(|groups| groups.visible(&target.process_group, request.server()))
     {
         Some(group) => daemon::run(request, target, body, group),
         None => {

@@ -40,7 +40,7 @@ use crate::httpd::server::Server;
 use crate::httpd::{child, log, process};
 use crate::module::Wsgi;
 use control::Control;
-pub use definition::{Definition, ScriptOwner, check, of as definitions};
+pub use definition::{Definition, Owner, ScriptOwner, check, of as definitions};
 
 /// Bytes that a queue holds for each request that may wait: most heads are smaller, few are much larger.
 const QUEUED_REQUEST: usize = 4096;
@@ -125,7 +125,7 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         hold.apply(pool, server)
     });
     match applied {
-        Ok(()) => {}
+        Ok(()) => forget_queues(server, definitions),
         Err(reason) if first => return Err(reason),
         Err(reason) => hold.lose(server, &reason),
     }
@@ -183,7 +183,7 @@ impl Hold {
         for definition in definition::of(server)? {
             let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
             if let Some(message) = definition.message(server) {
-                messages.push((message, duplicate(&queue.receive)?));
+                messages.push((message, duplicate(&queue.receive)?, definition.error_log(server)));
             }
         }
         kept.save(server);
@@ -191,10 +191,12 @@ impl Hold {
         let begin = begin(server, self.number, messages.len(), listener.is_some())?;
         let supervisor = supervisor(&mut kept, server)?;
         let control = Control::new(supervisor.control.as_fd());
-        let carried: Vec<_> = [Some(self.page.as_fd()), listener.as_ref().map(AsFd::as_fd)]
-            .into_iter()
-            .flatten()
-            .collect();
+        let carried = [
+            Some(self.page.as_fd()),
+            listener.as_ref().map(AsFd::as_fd),
+            server.error_log(),
+        ];
+        let carried: Vec<_> = carried.into_iter().flatten().collect();
         control.configure(begin, &carried, messages, self.lifeline.0.as_fd())?;
         self.lost.store(false, Ordering::Relaxed);
         let hold = Arc::clone(self);
@@ -423,6 +425,20 @@ fn queue<'k>(kept: &'k mut Kept, definition: &Definition) -> Result<&'k Queue, E
     sockopt::set_socket_send_buffer_size_force(&queue.send, bytes)
         .or_else(|_| sockopt::set_socket_send_buffer_size(&queue.send, bytes))?;
     Ok(queue)
+}
+
+/// Gives up the queues of groups that there are no more. Old children of httpd have ends of their own, and what they send is
+/// taken as long as the supervisor keeps the group's daemons; after that nobody must wait for an answer in vain.
+fn forget_queues(server: Server<'_>, definitions: &[Definition]) {
+    let mut kept = Kept::load(server);
+    let used = |queue: &Queue| definitions.iter().any(|definition| definition.queue_key() == queue.key);
+    let (used, unused): (Vec<Queue>, Vec<Queue>) = std::mem::take(&mut kept.queues).into_iter().partition(used);
+    kept.queues = used;
+    kept.save(server);
+    for queue in unused {
+        queue.send.close();
+        queue.receive.close();
+    }
 }
 
 fn is_shut(queue: &KeptFd) -> bool {

@@ -14,7 +14,8 @@ use wsgi_core::wire::control::status::{REPORT_AT, REPORT_HEAD, SLOT, decode, who
 
 use super::pair::Pool;
 use crate::httpd::page::Page;
-use crate::supervisor::{Definition, ScriptOwner};
+use crate::httpd::server::Server;
+use crate::supervisor::{Definition, Owner, ScriptOwner};
 
 /// Bytes of a word of the status page.
 const WORD: usize = size_of::<u64>();
@@ -55,10 +56,11 @@ impl Groups {
         Groups(groups)
     }
 
-    /// The group of that name, if a server of that `ServerName` may use it.
-    pub fn visible(&self, name: &[u8], server: &[u8]) -> Option<&Group> {
+    /// The group of that name, if that server may use it.
+    pub fn visible(&self, name: &[u8], server: Server<'_>) -> Option<&Group> {
         let group = self.0.iter().find(|group| group.name.as_bytes() == name)?;
-        group.server.as_ref().is_none_or(|own| own == server).then_some(group)
+        let admitted = group.owner.as_ref().is_none_or(|owner| owner.admits(server));
+        admitted.then_some(group)
     }
 }
 
@@ -66,8 +68,8 @@ impl Groups {
 pub struct Group {
     /// Its name.
     pub name: String,
-    /// `ServerName` of the virtual host that defines it; `None`: the main server, for all.
-    pub server: Option<Vec<u8>>,
+    /// Who defines it; `None`: the main server, for all.
+    owner: Option<Owner>,
     /// httpd's end of the queue.
     queue: OwnedFd,
     /// Where the supervisor shows how the group is, and the group's place there.
@@ -101,7 +103,7 @@ impl Group {
         let options = &definition.options;
         Group {
             name: String::from_utf8_lossy(&options.name).into_owned(),
-            server: definition.server.clone(),
+            owner: definition.owner.clone(),
             queue,
             status,
             slot: index,

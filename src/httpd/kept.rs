@@ -19,7 +19,7 @@ pub struct Kept {
     pub generation: u64,
     /// The supervisor, if one was started.
     pub supervisor: Option<Supervisor>,
-    /// The queues of all groups that there have been.
+    /// The queues of all groups.
     pub queues: Vec<Queue>,
 }
 

@@ -2,11 +2,16 @@
 
 use std::ffi::c_void;
 use std::marker::PhantomData;
+use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
 use std::time::Duration;
 
 use super::module::Module;
 use super::{ffi, text};
+
+/// Names one server of a configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerId(usize);
 
 /// A server or virtual host; it lives as long as its configuration.
 #[derive(Clone, Copy)]
@@ -74,7 +79,33 @@ impl<'s> Server<'s> {
         unsafe { (*self.as_ptr()).is_virtual != 0 }
     }
 
-    /// `ServerName`.
+    /// What tells it from the other servers of its configuration.
+    pub fn id(self) -> ServerId {
+        ServerId(self.as_ptr().addr())
+    }
+
+    /// `ServerName` as it is written; `None` for a virtual host that has none. httpd makes up a name for that one: the main
+    /// server's, or a bogus one (`ap_fini_vhost_config` in `vhost.c`).
+    pub fn name(self) -> Option<&'s [u8]> {
+        // SAFETY: live servers.
+        let same = unsafe { (*self.as_ptr()).server_hostname == (*self.main().as_ptr()).server_hostname };
+        let name = self.hostname();
+        let made_up = (self.is_virtual() && same) || name.starts_with(b"bogus_host_without_");
+        (!made_up).then_some(name)
+    }
+
+    /// The file or pipe that `ErrorLog` leads to, once the logs are open; `None` where the log is no such thing (syslog).
+    pub fn error_log(self) -> Option<BorrowedFd<'s>> {
+        // SAFETY: a live server; its log stays open as long as the configuration.
+        unsafe {
+            let log = (*self.as_ptr()).error_log;
+            let mut fd: ffi::apr_os_file_t = -1;
+            let known = !log.is_null() && ffi::apr_os_file_get(&raw mut fd, log) == 0 && fd >= 0;
+            known.then(|| BorrowedFd::borrow_raw(fd))
+        }
+    }
+
+    /// `ServerName`, or what httpd made up.
     pub fn hostname(self) -> &'s [u8] {
         // SAFETY: a live server; its name is the configuration's.
         unsafe { text::bytes((*self.as_ptr()).server_hostname) }

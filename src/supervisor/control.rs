@@ -31,13 +31,14 @@ impl<'c> Control<'c> {
         &self,
         begin: Begin,
         carried: &[BorrowedFd<'_>],
-        groups: Vec<(Group, OwnedFd)>,
+        groups: Vec<(Group, OwnedFd, Option<BorrowedFd<'_>>)>,
         lifeline: BorrowedFd<'_>,
     ) -> Result<(), String> {
         let generation = begin.generation;
         self.send(&ToSupervisor::Begin(begin), carried)?;
-        for (group, queue) in groups {
-            self.send(&ToSupervisor::Group(group), &[queue.as_fd()])?;
+        for (group, queue, log) in groups {
+            let carried: Vec<_> = [Some(queue.as_fd()), log].into_iter().flatten().collect();
+            self.send(&ToSupervisor::Group(group), &carried)?;
         }
         self.send(&ToSupervisor::End, &[lifeline])?;
         let deadline = Instant::now() + ACCEPT;
@@ -73,7 +74,7 @@ impl<'c> Control<'c> {
         let bytes = message
             .encode()
             .map_err(|error| format!("WSGI0152: the configuration of daemons: {error}"))?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
             control.push(SendAncillaryMessage::ScmRights(descriptors));

@@ -1,6 +1,7 @@
 //! Daemon process groups as the configuration defines them, over all servers.
 
 use std::collections::HashSet;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use wsgi_core::wire::control::{Preload, parent};
 
 use super::account;
 use crate::config::Global;
-use crate::httpd::server::Server;
+use crate::httpd::server::{Server, ServerId};
 use crate::httpd::{log, process};
 use crate::interpreters::Settings;
 use crate::module::Wsgi;
@@ -28,12 +29,38 @@ pub enum ScriptOwner {
     Group(u32),
 }
 
+/// The virtual host that defines a group.
+#[derive(Clone, Debug)]
+pub struct Owner {
+    server: ServerId,
+    /// What httpd calls it.
+    pub hostname: Vec<u8>,
+    /// `ServerName`, if it has one.
+    name: Option<Vec<u8>>,
+}
+
+impl Owner {
+    /// `None`: it is the main server.
+    fn of(server: Server<'_>) -> Option<Owner> {
+        server.is_virtual().then(|| Owner {
+            server: server.id(),
+            hostname: server.hostname().to_vec(),
+            name: server.name().map(<[u8]>::to_vec),
+        })
+    }
+
+    /// Whether that server may use the group: it defines it, or has the same `ServerName`.
+    pub fn admits(&self, server: Server<'_>) -> bool {
+        self.server == server.id() || (self.name.is_some() && self.name.as_deref() == server.name())
+    }
+}
+
 /// A group.
 pub struct Definition {
     /// Its options.
     pub options: Arc<DaemonOptions>,
-    /// `ServerName` of the virtual host that defines it; `None`: the main server.
-    pub server: Option<Vec<u8>>,
+    /// Who defines it; `None`: the main server, for all.
+    pub owner: Option<Owner>,
     /// Who must own its scripts.
     pub script_owner: Option<ScriptOwner>,
     /// Its Python, if that can be run. What a tenant can break by himself is no reason to stop the server.
@@ -104,7 +131,7 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                     python,
                     options: Arc::clone(options),
                     preload: Vec::new(),
-                    server: server.is_virtual().then(|| server.hostname().to_vec()),
+                    owner: Owner::of(server),
                     who: account::daemons(options, uid, gid),
                 });
             }
@@ -145,6 +172,17 @@ impl Definition {
         self.python.as_ref()
     }
 
+    /// The log of the virtual host that defines the group, if it has one of its own.
+    pub fn error_log<'s>(&self, main: Server<'s>) -> Option<BorrowedFd<'s>> {
+        let owner = self.owner.as_ref()?;
+        let server = main.all().find(|server| server.id() == owner.server)?;
+        let log = server.error_log()?;
+        let shared = main
+            .error_log()
+            .is_some_and(|other| other.as_raw_fd() == log.as_raw_fd());
+        (!shared).then_some(log)
+    }
+
     /// Names the queue: the group, and whom its daemons run as, for replies stay within one user.
     pub fn queue_key(&self) -> Vec<u8> {
         let mut key = format!("{} ", self.who.uid).into_bytes();
@@ -170,7 +208,7 @@ fn preload(main: Server<'_>, definitions: &mut [Definition]) -> Result<(), Strin
         {
             let group = definitions.iter_mut().find(|definition| {
                 definition.options.name == preload.process_group
-                    && definition.server.as_deref().is_none_or(|own| own == server.hostname())
+                    && definition.owner.as_ref().is_none_or(|owner| owner.admits(server))
             });
             let Some(group) = group else {
                 return Err(format!(

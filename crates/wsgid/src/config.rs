@@ -21,6 +21,8 @@ pub struct Incoming {
     status: File,
     /// Where administrators are heard.
     control: Option<OwnedFd>,
+    /// The server's error log.
+    log: Option<OwnedFd>,
     groups: Vec<Declared>,
     /// The first thing that is wrong with it.
     fault: Option<String>,
@@ -83,9 +85,10 @@ impl Incoming {
         let mut descriptors = descriptors.into_iter();
         let status = descriptors.next().ok_or("the status page is missing")?;
         Ok(Incoming {
-            control: descriptors.next().filter(|_| begin.listens),
+            control: if begin.listens { descriptors.next() } else { None },
             begin,
             status: File::from(status),
+            log: descriptors.next(),
             groups: Vec::new(),
             fault: None,
         })
@@ -128,6 +131,10 @@ impl Incoming {
             .iter()
             .map(|group| group.character.name().to_vec())
             .collect::<Vec<_>>();
+        if let Some(log) = self.log {
+            // The file of before may have been moved away. If that fails, it stays.
+            let _ = rustix::stdio::dup2_stderr(&log);
+        }
         let configuration = Configuration {
             generation: self.begin.generation,
             shown: vec![None; names.len()],

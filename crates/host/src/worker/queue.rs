@@ -3,6 +3,7 @@
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
@@ -39,6 +40,10 @@ pub enum Popped {
     /// Waiting was called off; a request that this daemon may have been chosen for comes along.
     Off(Option<Taken>),
 }
+
+/// How long wsgid may take to end a daemon whose queue has ended: where a group is taken out of the configuration, both see
+/// the last of httpd's processes go that could use it.
+const CLOSING: Duration = Duration::from_secs(2);
 
 const REQUEST: u64 = 0;
 const OFF: u64 = 1;
@@ -79,7 +84,11 @@ impl Queue {
             // From now on the others are woken; what this daemon was woken for, it must take.
             let _ = epoll::delete(&self.epoll, &self.socket);
         }
-        let taken = if has(REQUEST) { self.take(buffer)? } else { None };
+        let taken = match has(REQUEST).then(|| self.take(buffer)) {
+            None => None,
+            Some(Err(Errno::PIPE)) if off || self.called_off_within(CLOSING) => return Ok(Popped::Off(None)),
+            Some(taken) => taken?,
+        };
         Ok(match taken {
             taken if off => Popped::Off(taken),
             Some(taken) => Popped::Request(taken),
@@ -91,6 +100,14 @@ impl Queue {
     pub fn call_off(&self) {
         // A full counter has called it off, too.
         let _ = rustix::io::write(&self.off, &1u64.to_ne_bytes());
+    }
+
+    fn called_off_within(&self, limit: Duration) -> bool {
+        let limit = Timespec::try_from(limit).ok();
+        matches!(
+            poll(&mut [PollFd::new(&self.off, PollFlags::IN)], limit.as_ref()),
+            Ok(1..)
+        )
     }
 
     fn take(&self, buffer: &mut [u8]) -> Result<Option<Taken>, Errno> {
@@ -108,7 +125,7 @@ impl Queue {
                 far = received.next();
             }
         }
-        // All sending ends are gone: httpd and its parent have ended.
+        // All sending ends are gone: httpd has ended, or has no such group any more.
         if message.bytes == 0 && far.is_none() {
             return Err(Errno::PIPE);
         }

@@ -12,7 +12,7 @@ use rustix::net::{
 use wsgi_core::wire::control::MAX_MESSAGE;
 
 /// Most descriptors of one message.
-const DESCRIPTORS: usize = 2;
+const DESCRIPTORS: usize = 3;
 
 /// What was received.
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 //! # httpd parent → supervisor ([`parent::ToSupervisor`])
 //! | message | descriptors | meaning |
 //! |---|---|---|
-//! | `Begin` | the status page; the control socket of administrators, if it says so | a configuration begins; its generation is larger than any before |
+//! | `Begin` | the status page; the control socket of administrators, if it says so; the server's error log, if it is a file or pipe | a configuration begins; its generation is larger than any before |
 //! | `Group` | the receiving end of its queue; its error log, if it has one of its own | one group of it; as many as `Begin` announced |
 //! | `End` | the lifeline's reading end | it is complete: it takes effect now |
 //! | `Reload` | – | replace the daemons of a group |
