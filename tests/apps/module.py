@@ -1,5 +1,6 @@
 """Shows the modules `mod_wsgi` and `apache`; PATH_INFO names a function of this file, whose result is the reply."""
 
+import inspect
 import json
 import os
 import signal
@@ -51,6 +52,12 @@ def values(environ):
 def of_apache(environ):
     shown = [name for name in vars(apache) if not name.startswith("_")]
     return {name: getattr(apache, name) for name in shown}
+
+
+def signatures(environ):
+    functions = {name: getattr(mod_wsgi, name) for name in dir(mod_wsgi) if not name.startswith("_")}
+    functions = {name: value for name, value in functions.items() if kind(value) == "function"}
+    return {name: list(inspect.signature(value).parameters) for name, value in functions.items()}
 
 
 def decorators(environ):
