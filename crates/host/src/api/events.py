@@ -39,9 +39,9 @@ def request_finished(facts, numbers, before, data):
     payload = _payload(facts)
     for name in ("daemon_connects", "daemon_restarts", "application_start", "callable_object"):
         del payload[name]
-    payload.update(zip(_NUMBERS, numbers))
+    payload.update(zip(_NUMBERS, numbers, strict=True))
     if before is not None:
-        user, system = (now - then for now, then in zip(_cpu(), before))
+        user, system = (now - then for now, then in zip(_cpu(), before, strict=True))
         payload.update(cpu_user_time=user, cpu_system_time=system, cpu_time=user + system)
     payload["request_data"] = data
     _publish(callbacks, "request_finished", payload)
@@ -93,7 +93,7 @@ _NUMBERS = (
 
 
 def _payload(facts):
-    payload = dict(zip(_FACTS, facts))
+    payload = dict(zip(_FACTS, facts, strict=True))
     return _with_id(payload, payload.pop("request_id"))
 
 

@@ -5,7 +5,7 @@ _FLOWS = ("input_bytes", "input_reads", "output_bytes", "output_writes", "gil_wa
 
 
 def request_metrics(told, before, threads, embedded):
-    """Return the metrics of a window, and what to give as `before` for the next one; `told` is what was counted in it."""
+    """Return the metrics of a window in which `told` was counted, and what to give as `before` for the next one."""
     import resource
 
     usage = resource.getrusage(resource.RUSAGE_SELF)
@@ -13,7 +13,7 @@ def request_metrics(told, before, threads, embedded):
     of_threads = {thread[0]: _cpu_of_thread(thread[0]) for thread in told["threads"]}
     cpu_before, threads_before = before or ((0.0, 0.0), {})
     period = max((told["stop"] - told["start"]) / 1e6, 1e-6)
-    user, system = ((now - then) / period for now, then in zip(cpu, cpu_before))
+    user, system = ((now - then) / period for now, then in zip(cpu, cpu_before, strict=True))
     busy = [thread[2] / 1e6 for thread in told["threads"]]
     metrics = {
         "pid": told["pid"],
@@ -35,7 +35,7 @@ def request_metrics(told, before, threads, embedded):
         "request_count": told["request_count"],
         "request_throughput": told["request_count"] / period,
     }
-    metrics.update(zip(_STATUS, told["status"]))
+    metrics.update(zip(_STATUS, told["status"], strict=True))
     metrics.update((name, told[name]) for name in _FLOWS)
     for name, (count, total, least, most, buckets) in told["phases"].items():
         if embedded and name in ("queue_time", "daemon_time"):
