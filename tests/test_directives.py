@@ -81,13 +81,13 @@ def hook(contexts, override="") -> Row:
     return Row(contexts, good, {**bad, "/a.wsgi /b": "/b"}, override)
 
 
-def legacy(good: str, bad=None, contexts=SERVER, override="") -> Row:
+def legacy(good: str, bad=None, contexts=MAIN, override="") -> Row:
     return Row(contexts, [good], ONE_WORD if bad is None else bad, override, ours=True, idle=True)
 
 
 DIRECTIVES = {
     "WSGIAcceptMutex": Row(
-        SERVER,
+        MAIN,
         ["default", "flock", "fcntl", "sysvsem", "posixsem", "pthread"],
         {**ONE_WORD, "spin": "flock"},
         ours=True,
@@ -182,20 +182,20 @@ DIRECTIVES = {
     "WSGIServerGroup": legacy("name", contexts=ANYWHERE),
     "WSGIServerMetrics": flag(MAIN),
     "WSGISlowRequests": Row(MAIN, ["0", "1", "1.5"], {**ONE_WORD, "-1": "0 or greater", "x": "seconds"}, ours=True),
-    "WSGISocketPrefix": Row(SERVER, ["run/wsgi", "/run/wsgi"], ONE_WORD, ours=True, idle=True),
-    "WSGISocketRotation": Row(SERVER, FLAG, NO_FLAG, ours=True, idle=True),
+    "WSGISocketPrefix": Row(MAIN, ["run/wsgi", "/run/wsgi"], ONE_WORD, ours=True, idle=True),
+    "WSGISocketRotation": Row(MAIN, FLAG, NO_FLAG, ours=True, idle=True),
     "WSGISwitchInterval": Row(
         MAIN, ["0.001", "1"], {**ONE_WORD, "0": "greater than 0", "-1": "greater than 0", "1s": "greater than 0"}
     ),
     "WSGITelemetryOptions": Row(
-        SERVER,
+        MAIN,
         ["None", "all", "CaptureUserAgent", "+captureuseragent", "-CaptureUserAgent"],
         {"": "missing", "Other": "CaptureUserAgent", "+None": "CaptureUserAgent", "CaptureUserAgent +All": "known"},
         ours=True,
         idle=True,
     ),
     "WSGITelemetryService": Row(
-        SERVER,
+        MAIN,
         ["unix:/run/telemetry", "unix:/run/telemetry interval=0.5"],
         {"": "missing", "udp:localhost": "unix:", "unix:/x interval=0.1": "0.5", "unix:/x other=1": "interval"},
         ours=True,
@@ -215,7 +215,7 @@ DIRECTIVES = {
         ours=True,
     ),
     "WSGIUserAuthoritative": legacy("Off", NO_FLAG, DIRECTORY, "AuthConfig"),
-    "WSGIVerboseDebugging": Row(SERVER, FLAG, NO_FLAG, ours=True, idle=True),
+    "WSGIVerboseDebugging": Row(MAIN, FLAG, NO_FLAG, ours=True, idle=True),
 }
 """All of them."""
 
@@ -330,7 +330,7 @@ LEGACY = [name for name, row in DIRECTIVES.items() if row.idle]
 def test_without_effect(new_httpd, name):
     """What does nothing here is accepted, and said once."""
     row = DIRECTIVES[name]
-    text = CONTEXTS[row.contexts[0]].format(f"{name} {row.good[0]}")
+    text = CONTEXTS[row.contexts[-1]].format(f"{name} {row.good[0]}")
     run = new_httpd(f"{text}\n{text}\n<VirtualHost *:${{PORT}}>\nServerName other\n</VirtualHost>\n").check()
     assert run.returncode == 0, run.stderr
     assert run.stderr.count(f"WSGI0163: {name} has no effect") == 1

@@ -223,3 +223,50 @@ def test_unloadable_extension(start_httpd):
     (record,) = httpd.log.expect(r"WSGIApplicationGroup %\{GLOBAL\}")
     assert record.level == "error"
     httpd.log.allow(r"extension\.wsgi")
+
+
+EXPANDED = """
+LoadModule rewrite_module ${MODULES}/mod_rewrite.so
+WSGIDaemonProcess shop threads=1
+WSGIDaemonProcess localhost:${PORT} threads=1
+WSGIDaemonProcess www.example.org:${PORT} threads=1
+WSGIDaemonProcess localhost:${PORT}|/resource threads=1
+WSGIScriptAlias /server ${APPS}/where.py process-group=%{SERVER}
+WSGIScriptAlias /host ${APPS}/where.py process-group=%{HOST}
+WSGIScriptAlias /resource ${APPS}/where.py process-group=%{RESOURCE}
+WSGIScriptAlias /here ${APPS}/where.py process-group=%{GLOBAL}
+WSGIScriptAlias / ${APPS}/where.py
+WSGIProcessGroup %{ENV:GROUP}
+SetEnvIf X-Group (.+) GROUP=$1
+SetEnvIf X-Nested (.+) GROUP=%{$1}
+<Location /setenv>
+    SetEnv GROUP shop
+</Location>
+<Location /rewritten>
+    RewriteEngine On
+    RewriteRule .* - [E=GROUP:shop]
+</Location>
+"""
+
+
+@pytest.mark.mpms("event")
+@pytest.mark.modes("embedded")
+@pytest.mark.differs("takes the port of these groups from the client's Host header")
+def test_process_groups(start_httpd):
+    """Process groups are expanded as application groups are, when the request is handled."""
+    httpd = start_httpd(EXPANDED)
+    for path, headers, group in [
+        ("/server", {}, "localhost:{port}"),
+        ("/host", {"Host": "www.example.org:1"}, "www.example.org:{port}"),
+        ("/resource", {}, "localhost:{port}|/resource"),
+        ("/here", {}, ""),
+        ("/x", {"X-Group": "shop"}, "shop"),
+        ("/x", {"X-Nested": "SERVER"}, "localhost:{port}"),
+        ("/x", {"X-Nested": "GLOBAL"}, ""),
+        ("/setenv", {}, "shop"),
+        ("/rewritten", {}, "shop"),
+    ]:
+        assert where(httpd.get(path, headers))["process_group"] == group.format(port=httpd.port), (path, headers)
+    for headers, name in [({}, r"%\{ENV:GROUP\}"), ({"X-Nested": "ENV:PATH"}, r"%\{ENV:PATH\}")]:
+        assert httpd.get("/x", headers).status == 500
+        httpd.log.expect(f"WSGI0115: there is no daemon process group {name}")

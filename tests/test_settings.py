@@ -49,6 +49,22 @@ def test_interpreter(start_httpd, config, expected):
     assert answer["environment"] == {}
 
 
+def test_interpreters_alike(start_httpd):
+    """What Python was started with holds in all its interpreters, and none of them sees it in its environment."""
+    httpd = start_httpd("""
+        WSGIPythonOptimize 1
+        WSGIDontWriteBytecode On
+        WSGIPythonHashSeed 7
+        WSGIPythonWarnings ignore::UserWarning
+        WSGIScriptAlias /main ${APPS}/settings.py application-group=%{GLOBAL}
+        WSGIScriptAlias /own ${APPS}/settings.py application-group=own
+        """)
+    main, own = seen(httpd.get("/main")), seen(httpd.get("/own"))
+    names = ("optimize", "debug", "dont_write_bytecode", "hash", "warnings", "environment")
+    assert {name: main[name] for name in names} == {name: own[name] for name in names}
+    assert (own["optimize"], own["dont_write_bytecode"], own["environment"]) == (1, True, {})
+
+
 def test_hash_seed(start_httpd):
     """A seed makes hashes the same in all processes; `random` makes them differ, as they do without."""
     hashes = [ask(start_httpd, config)["hash"] for config in ["WSGIPythonHashSeed 7", "WSGIPythonHashSeed 7"]]

@@ -40,9 +40,9 @@ pub const GROUPS: Topic<Wsgi> = Topic {
         name: c"WSGIGracefulReload",
         arguments: "On|Off",
         default: "On",
-        place: Place::Server,
+        place: Place::Main,
         help: c"Off leaves daemons of unchanged groups as they are at a graceful restart; On replaces them one by one",
-        set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.graceful_reload, arguments)),
+        set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.graceful_reload, arguments)),
     },
     Directive {
         name: c"WSGIProcessGroup",
@@ -59,9 +59,9 @@ pub const GROUPS: Topic<Wsgi> = Topic {
         name: c"WSGIRestrictEmbedded",
         arguments: "On|Off",
         default: "Off",
-        place: Place::Server,
+        place: Place::Main,
         help: c"On keeps Python out of httpd's own processes: applications run in daemons only",
-        set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.restrict_embedded, arguments)),
+        set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.restrict_embedded, arguments)),
     },
     Directive {
         name: c"WSGIRestrictProcess",

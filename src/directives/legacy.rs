@@ -14,7 +14,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGIAcceptMutex",
             arguments: "mechanism",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: daemons share a queue, without a lock",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, mechanism, "WSGIAcceptMutex", "has no effect: daemons share a queue, without a lock")
@@ -44,7 +44,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGILazyInitialization",
             arguments: "On|Off",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: Python starts in the processes that use it, never in httpd itself, as On had it",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, flag, "WSGILazyInitialization", "has no effect: Python starts in the processes that use it, never in httpd itself, as On had it")
@@ -54,7 +54,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGINewRelicConfigFile",
             arguments: "file",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: set NEW_RELIC_CONFIG_FILE in the environment of the daemons, by env=",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, any, "WSGINewRelicConfigFile", "has no effect: set NEW_RELIC_CONFIG_FILE in the environment of the daemons, by env=")
@@ -64,7 +64,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGINewRelicEnvironment",
             arguments: "name",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: set NEW_RELIC_ENVIRONMENT in the environment of the daemons, by env=",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, any, "WSGINewRelicEnvironment", "has no effect: set NEW_RELIC_ENVIRONMENT in the environment of the daemons, by env=")
@@ -84,7 +84,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGIPy3kWarningFlag",
             arguments: "On|Off",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: it was for Python 2",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, flag, "WSGIPy3kWarningFlag", "has no effect: it was for Python 2")
@@ -94,7 +94,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGIPythonExecutable",
             arguments: "path",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: WSGIPython names the interpreter to use",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, any, "WSGIPythonExecutable", "has no effect: WSGIPython names the interpreter to use")
@@ -124,7 +124,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGISocketPrefix",
             arguments: "path",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: there are no socket files",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, any, "WSGISocketPrefix", "has no effect: there are no socket files")
@@ -134,7 +134,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGISocketRotation",
             arguments: "On|Off",
             default: "On",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: there are no socket files",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, flag, "WSGISocketRotation", "has no effect: there are no socket files")
@@ -144,7 +144,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGITelemetryOptions",
             arguments: "[+|-]option …|None|All",
             default: "None",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: nothing is sent to a collector",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, telemetry, "WSGITelemetryOptions", "has no effect: nothing is sent to a collector")
@@ -154,7 +154,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGITelemetryService",
             arguments: "unix:path [interval=seconds]",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: nothing is sent to a collector",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, service, "WSGITelemetryService", "has no effect: nothing is sent to a collector")
@@ -174,7 +174,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             name: c"WSGIVerboseDebugging",
             arguments: "On|Off",
             default: "Off",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Has no effect: LogLevel wsgi:debug logs more",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
                 note(config, arguments, flag, "WSGIVerboseDebugging", "has no effect: LogLevel wsgi:debug logs more")

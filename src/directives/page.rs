@@ -5,7 +5,7 @@ use std::fmt::Write;
 use wsgi_core::daemon_options;
 
 use super::TOPICS;
-use crate::httpd::command::{Directive, Place, Set};
+use crate::httpd::command::{Directive, Place};
 use crate::module::Wsgi;
 
 const INTRODUCTION: &str = "# Directives
@@ -62,18 +62,18 @@ pub fn page() -> String {
 }
 
 fn context(directive: &Directive<Wsgi>) -> &'static str {
-    match (directive.place, &directive.set) {
-        (Place::Server, Set::Global(_) | Set::Section { .. }) => "main",
-        (Place::Server, _) => "main, virtual host",
-        (Place::Directory, _) => "main, virtual host, directory",
-        (Place::FileInfo, _) => "main, virtual host, directory, .htaccess",
-        (Place::AuthConfig, _) => "directory, .htaccess",
+    match directive.place {
+        Place::Main => "main",
+        Place::Server => "main, virtual host",
+        Place::Directory => "main, virtual host, directory",
+        Place::FileInfo => "main, virtual host, directory, .htaccess",
+        Place::AuthConfig => "directory, .htaccess",
     }
 }
 
 fn allowed_by(directive: &Directive<Wsgi>) -> &'static str {
     match directive.place {
-        Place::Server | Place::Directory => "",
+        Place::Main | Place::Server | Place::Directory => "",
         Place::FileInfo => "FileInfo",
         Place::AuthConfig => "AuthConfig",
     }

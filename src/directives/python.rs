@@ -27,41 +27,41 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGICaseSensitivity",
             arguments: "On|Off",
             default: "On",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Off puts %{RESOURCE} in lower case, for file systems that do not tell upper case from lower case",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.case_sensitivity, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.case_sensitivity, arguments)),
         },
         Directive {
             name: c"WSGIDestroyInterpreter",
             arguments: "On|Off",
             default: "On",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Off ends processes without ending their interpreters: exit handlers do not run",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.destroy, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.destroy, arguments)),
         },
         Directive {
             name: c"WSGIDontWriteBytecode",
             arguments: "On|Off",
             default: "Off",
-            place: Place::Server,
+            place: Place::Main,
             help: c"On writes no .pyc files",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.dont_write_bytecode, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.dont_write_bytecode, arguments)),
         },
         Directive {
             name: c"WSGIFreeThreading",
             arguments: "On|Off",
             default: "Off",
-            place: Place::Server,
+            place: Place::Main,
             help: c"On leaves the GIL off in a Python that is built without; such a Python cannot be used yet",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().free_threading, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().free_threading, arguments)),
         },
         Directive {
             name: c"WSGIInterpreterLimit",
             arguments: "number",
             default: "100",
-            place: Place::Server,
+            place: Place::Main,
             help: c"How many interpreters a process may have, the main one included; 0: any number",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 let number = count(&arguments.words().only("number of interpreters")?)?;
                 config.global.python.limit = Some(number);
                 Ok(())
@@ -71,7 +71,7 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"<WSGIInterpreterOptions",
             arguments: "[process-group=name] [application-group=name]",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Settings for the interpreters of a process group, of an application group, or of both; the more particular section counts",
             set: Set::Section {
                 inside: &SCOPED,
@@ -90,17 +90,17 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIPerInterpreterGIL",
             arguments: "On|Off",
             default: "Off",
-            place: Place::Server,
+            place: Place::Main,
             help: c"On gives each interpreter but the main one a GIL of its own, from Python 3.13 on; extensions must support that",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().own_gil, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().own_gil, arguments)),
         },
         Directive {
             name: c"WSGIPython",
             arguments: "path",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Path of the Python interpreter whose version and library to use, the system's python3 if not set",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.global.python.interpreter = Some(absolute(arguments, "path of a Python interpreter")?);
                 Ok(())
             }),
@@ -109,9 +109,9 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIPythonEggs",
             arguments: "folder",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"PYTHON_EGG_CACHE of the environment",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.global.python.eggs = Some(arguments.words().only("folder")?);
                 Ok(())
             }),
@@ -120,9 +120,9 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIPythonHashSeed",
             arguments: "number|random",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Seed of the hashes of strings: a number from 0 to 4294967295, the same in all processes; random, or nothing: another one in each",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.global.python.hash_seed = Some(hash_seed(arguments.words().only("number or random")?)?);
                 Ok(())
             }),
@@ -131,9 +131,9 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIPythonHome",
             arguments: "folder",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Folder of the virtual environment or Python installation to use",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.global.python.home = Some(absolute(arguments, "folder of a virtual environment or of a Python")?);
                 Ok(())
             }),
@@ -142,9 +142,9 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIPythonOptimize",
             arguments: "0|1|2",
             default: "0",
-            place: Place::Server,
+            place: Place::Main,
             help: c"1 leaves out assertions, 2 docstrings as well",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.global.python.optimize = number(&arguments.words().only("number")?)?;
                 Ok(())
             }),
@@ -153,9 +153,9 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIPythonPath",
             arguments: "folder[:folder …]",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Folders to search for Python modules first; outside of a section for httpd's own processes only: daemons have python-path=",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.global.python.options().path = arguments.words().only("list of folders")?;
                 Ok(())
             }),
@@ -164,9 +164,9 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIPythonWarnings",
             arguments: "filter",
             default: "",
-            place: Place::Server,
+            place: Place::Main,
             help: c"A filter of Python's warnings, as its option -W has them; may be given several times",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 config.global.python.warnings.push(warning(arguments.words().only("filter")?)?);
                 Ok(())
             }),
@@ -175,33 +175,33 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             name: c"WSGIRestrictSignal",
             arguments: "On|Off",
             default: "On",
-            place: Place::Server,
+            place: Place::Main,
             help: c"Off lets applications have signal handlers",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().restrict_signal, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().restrict_signal, arguments)),
         },
         Directive {
             name: c"WSGIRestrictStdin",
             arguments: "On|Off",
             default: "Off",
-            place: Place::Server,
+            place: Place::Main,
             help: c"On makes every use of sys.stdin an error",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().restrict_stdin, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().restrict_stdin, arguments)),
         },
         Directive {
             name: c"WSGIRestrictStdout",
             arguments: "On|Off",
             default: "Off",
-            place: Place::Server,
+            place: Place::Main,
             help: c"On makes every use of sys.stdout an error, print() included",
-            set: Set::Global(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().restrict_stdout, arguments)),
+            set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.python.options().restrict_stdout, arguments)),
         },
         Directive {
             name: c"WSGISwitchInterval",
             arguments: "seconds",
             default: "0.005",
-            place: Place::Server,
+            place: Place::Main,
             help: c"How long a thread may keep the GIL when others want it; in a section for an application group only where that has a GIL of its own",
-            set: Set::Global(|config: &mut ServerConfig, arguments| {
+            set: Set::Server(|config: &mut ServerConfig, arguments| {
                 let seconds = interval(&arguments.words().only("number of seconds")?)?;
                 config.global.python.options().switch_interval = Some(seconds);
                 Ok(())

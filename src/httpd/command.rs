@@ -17,6 +17,8 @@ use super::{ffi, text};
 /// Where a directive may stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
+    /// Server configuration outside of any `<VirtualHost>`.
+    Main,
     /// Server configuration and `<VirtualHost>`.
     Server,
     /// Those, `<Directory>` and the like, and `.htaccess` under `AllowOverride FileInfo`.
@@ -32,8 +34,6 @@ type Taken = Result<(), Refusal>;
 
 /// What a directive does: sets a value, or refuses with a sentence for the administrator.
 pub enum Set<M: Module> {
-    /// Server configuration outside of any `<VirtualHost>`.
-    Global(fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>),
     /// The server or virtual host it stands in.
     Server(fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>),
     /// The place it stands in.
@@ -43,7 +43,7 @@ pub enum Set<M: Module> {
     /// Nothing that requests depend on, wherever it stands: noted with the server. In `.htaccess` only its arguments
     /// are checked.
     Aside(fn(&mut M::Server, &Arguments<'_>) -> Result<(), Refusal>),
-    /// A section outside of any `<VirtualHost>`; its name begins with `<`.
+    /// A section; its name begins with `<`.
     Section {
         /// The directives that may stand in it.
         inside: &'static [&'static str],
@@ -142,7 +142,7 @@ const fn command<M: Module>(directive: &'static Directive<M>) -> ffi::command_re
         },
         cmd_data: ptr::from_ref(directive).cast_mut().cast(),
         req_override: match directive.place {
-            Place::Server => ffi::RSRC_CONF,
+            Place::Main | Place::Server => ffi::RSRC_CONF,
             Place::FileInfo => ffi::OR_FILEINFO,
             Place::Directory => ffi::RSRC_CONF | ffi::ACCESS_CONF,
             Place::AuthConfig => ffi::OR_AUTHCFG,
@@ -187,12 +187,11 @@ unsafe extern "C" fn set<M: Module>(
         // SAFETY: the caller's promise; each reference ends before the next one is made.
         let server =
             || unsafe { &mut *ffi::ap_get_module_config((*command.server).module_config, M::record().as_ptr()).cast() };
+        if directive.place == Place::Main {
+            // SAFETY: live parameters.
+            unsafe { outside(parameters)? };
+        }
         match directive.set {
-            Set::Global(set) => {
-                // SAFETY: live parameters.
-                unsafe { outside(parameters)? };
-                set(server(), &arguments)?;
-            }
             Set::Server(set) => set(server(), &arguments)?,
             // SAFETY: the caller's promise.
             Set::Directory(set) => set(unsafe { &mut *directory.cast() }, &arguments)?,
@@ -212,10 +211,7 @@ unsafe extern "C" fn set<M: Module>(
                     return Err(Refused::Ours("the line has no > at its end".into()));
                 };
                 // SAFETY: live parameters.
-                unsafe {
-                    outside(parameters)?;
-                    admit(&*command.directive, inside)?;
-                }
+                unsafe { admit(&*command.directive, inside)? };
                 begin(server(), &Arguments { pool, raw })?;
                 // SAFETY: live parameters; the directives inside are this module's and called like this one.
                 let message = unsafe {

@@ -20,6 +20,7 @@ def application(environ, start_response):
     local.count = getattr(local, "count", 0) + 1
     body = json.dumps(
         {
+            "process_group": environ["mod_wsgi.process_group"],
             "application_group": environ["mod_wsgi.application_group"],
             "module_group": mod_wsgi.application_group,
             "callable": environ["mod_wsgi.callable_object"],
