@@ -56,6 +56,11 @@ pub fn ask_with(
         script_mtime,
         reloading: request.config::<Wsgi>().script_reloading.unwrap_or(true),
         application_group: Bytes::of(&application_group),
+        record: if request.config::<Wsgi>().pass_apache_request == Some(true) {
+            request.to_address()
+        } else {
+            std::ptr::null_mut()
+        },
     };
     let mut inquiry = Inquiry::new(request);
     match embedded::ask(request, &hook, &mut inquiry) {

@@ -34,6 +34,7 @@ WSGIScriptAlias /app ${APPS}/hello.py
 </Location>
 <Location /named>
     HostnameLookups On
+    WSGIPassApacheRequest On
     WSGIAccessScript ${APPS}/access.py
 </Location>
 <Location /missing>
@@ -168,10 +169,11 @@ def test_application_group(httpd, place, group):
 
 
 def test_host(httpd):
-    """Where httpd looks the client's name up, the script gets it."""
+    """Where httpd looks the client's name up, the script gets it; and httpd's own record where that is passed on."""
     assert httpd.get("/named/?report").status == 404
     seen = reported(httpd)
     assert seen["argument"] == seen["REMOTE_HOST"] != seen["REMOTE_ADDR"] == "127.0.0.1"
+    assert seen["apache.request_rec"] == "PyCapsule"
 
 
 def test_ssl_helpers(httpd):

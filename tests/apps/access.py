@@ -44,6 +44,7 @@ ANSWERS = {
     "name": lambda: "renamed",
     "latin": lambda: "caf\xe9",
     "snake": lambda: "\U0001f40d",
+    "surrogate": lambda: "\udc80",
     "nul": lambda: "root\0x",
     "bytes": lambda: b"renamed",
     "list": lambda: ["staff"],

@@ -13,7 +13,7 @@
 use std::ffi::{CStr, c_int, c_void};
 
 /// Version of everything in this file.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Name of the host's exported function, of type [`HostEntry`].
 pub const HOST_SYMBOL: &CStr = c"wsgi_host";
@@ -271,6 +271,8 @@ pub struct Hook {
     pub reloading: bool,
     /// Interpreter to ask in; empty: the main one.
     pub application_group: Bytes,
+    /// As [`Request::record`].
+    pub record: *mut c_void,
 }
 
 /// The results of [`HostTable::ask`].

@@ -183,6 +183,7 @@ unsafe extern "C" fn ask(
                     mtime: raw.script_mtime,
                     reload: if raw.reloading { Reload::Changed } else { Reload::Never },
                 },
+                request_rec: raw.record.expose_provenance(),
             };
             (hook, slice(raw.application_group))
         };

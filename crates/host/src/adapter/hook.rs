@@ -27,6 +27,8 @@ pub struct Hook<'r> {
     pub variables: Vec<(&'r [u8], &'r [u8])>,
     /// The script.
     pub source: Source<'r>,
+    /// Address of httpd's `request_rec`, if the script may have it; else 0.
+    pub request_rec: usize,
 }
 
 /// The question, with what the function gets beside environ.
@@ -137,6 +139,9 @@ impl<'py> Ask<'_, 'py> {
             environ.set_item(&environ::key(py, record, name)?, &environ::text(py, name, value)?)?;
         }
         environ.set_item(record.names.errors.get(py), errors)?;
+        if self.hook.request_rec != 0 {
+            environ.set_item(&py.interned("apache.request_rec")?, &py.capsule(self.hook.request_rec)?)?;
+        }
         let tls = record.tls.instance(py, Tls::new(Arc::clone(self.live)))?;
         for name in ["is_https", "var_lookup"] {
             let method = tls.attribute(&py.interned(name)?)?;
@@ -156,9 +161,10 @@ impl<'py> Ask<'_, 'py> {
                     if let Some(plain) = plain(py, result) {
                         return Ok(plain);
                     }
-                    match text(result) {
-                        Some(name) if result.is_text() && !name.is_empty() => Ok(Answer::Text(name)),
-                        _ => Err("True, False, None, or another name for the user"),
+                    // mod_wsgi encodes this one by UTF-8, all others by Latin-1.
+                    match result.utf8() {
+                        Ok(name) if !name.is_empty() && !name.contains(&0) => Ok(Answer::Text(name)),
+                        _ => Err("True, False, None, or another name for the user as str"),
                     }
                 })
             }

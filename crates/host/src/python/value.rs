@@ -252,6 +252,19 @@ impl<'py> Object<'py> {
         }
     }
 
+    /// The UTF-8 form of a `str`. A `UnicodeEncodeError` when it has lone surrogates.
+    pub fn utf8(&self) -> Result<'py, Vec<u8>> {
+        // SAFETY: alive; a non-str is a TypeError. The UTF-8 form lives in the object, which nothing changes meanwhile.
+        unsafe {
+            let mut len = 0;
+            let data = ffi::PyUnicode_AsUTF8AndSize(self.raw(), &raw mut len);
+            if data.is_null() {
+                return Err(Error::fetch(self.py()));
+            }
+            Ok(std::slice::from_raw_parts(data.cast(), unsigned(len)).to_vec())
+        }
+    }
+
     /// `str(self)` for messages; never fails.
     pub fn to_text(&self) -> String {
         // SAFETY: alive.
