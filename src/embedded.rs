@@ -72,6 +72,8 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
     let _ = global.environment.set(variables.collect());
     let required = is_required(server);
     if global.restrict_embedded == Some(true) && !required {
+        // For good: who may write .htaccess files shall not bring Python in by a script that they name.
+        global.embedded.get_or_init(|| Embedded(None));
         return;
     }
     pool.own(StopAtExit(global));

@@ -10,6 +10,8 @@ import urllib.request
 
 import pytest
 
+from client import wait_for
+
 pytestmark = pytest.mark.differs("says other things in its log")
 
 CONFIG = """
@@ -261,6 +263,21 @@ def test_restricted_htaccess(start_httpd):
     server = start_httpd(RESTRICTED, prepare)
     assert server.get("/own/index.html").status == 403
     server.log.expect("WSGI0190.*htaccess")
+
+
+@pytest.mark.modes("daemon")
+@pytest.mark.mpms("event")
+def test_htaccess_alone(start_httpd):
+    """Where all else runs in daemons it is asked all the same."""
+    config = (
+        "WSGIScriptAlias /app ${APPS}/hello.py\n<Directory ${ROOT}/htdocs>\nAllowOverride AuthConfig\n</Directory>\n"
+    )
+    server = start_httpd(config, prepare)
+    assert server.get("/own/index.html").status == 200
+    server.write("changing.py", ALLOW.format("False"))
+    os.utime(server.root / "changing.py", (10**9, 10**9))
+    wait_for(lambda: server.get("/own/index.html").status == 403, "the new code")
+    server.log.expect("WSGI0192")
 
 
 INCLUDING = """
