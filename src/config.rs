@@ -19,6 +19,7 @@ use crate::daemon::Groups;
 use crate::embedded::Embedded;
 use crate::httpd::pool::Pool;
 use crate::script::{HandlerScripts, HookScript};
+use crate::status::Counters;
 use crate::supervisor::{Definition, Hold};
 
 /// Settings of a server or virtual host.
@@ -58,6 +59,8 @@ pub struct Global {
     pub case_sensitivity: Option<bool>,
     /// `WSGIGracefulReload`; On if unset
     pub graceful_reload: Option<bool>,
+    /// What httpd's own processes count, once there is room for it.
+    pub counters: OnceCell<Counters>,
     /// The daemon process groups as all servers define them, once they were looked at.
     pub definitions: OnceCell<Vec<Definition>>,
     /// What keeps them in the supervisor's care.

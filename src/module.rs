@@ -76,6 +76,7 @@ impl Module for Wsgi {
     }
 
     fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
+        status::configure(server);
         supervisor::configure(pool, server)?;
         configtest::report(server);
         Ok(())

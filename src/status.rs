@@ -2,10 +2,12 @@
 //!
 //! Who may see it is for httpd's `Require` to say. It shows the URLs of requests in progress, without their queries.
 
+mod children;
 mod openmetrics;
 mod page;
 
 use std::ffi::CStr;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use wsgi_core::abi::{Level, Sent};
 use wsgi_core::stats::report::Report;
@@ -14,7 +16,10 @@ use crate::httpd::log;
 use crate::httpd::module::Answer;
 use crate::httpd::reply::{Files, Piece, Reply};
 use crate::httpd::request::Request;
+use crate::httpd::server::Server;
 use crate::module::Wsgi;
+
+pub use children::Counters;
 
 /// Name of the handler, for `SetHandler`.
 const HANDLER: &CStr = c"wsgi-status";
@@ -25,6 +30,21 @@ enum Format {
     Page,
     Json,
     OpenMetrics,
+}
+
+/// Makes ready what httpd's own processes count with. Without it they count for themselves.
+pub fn configure(server: Server<'_>) {
+    match Counters::open(server) {
+        Ok(counters) => {
+            // A configuration is put to use once.
+            let _ = server.main().config::<Wsgi>().global.counters.set(counters);
+        }
+        Err(error) => {
+            let text =
+                format!("WSGI0169: wsgi-status will not show httpd's own processes: no memory for them: {error}");
+            log::server::<Wsgi>(server, Level::Warning, text.as_bytes());
+        }
+    }
 }
 
 /// The handler hook.
@@ -72,7 +92,14 @@ fn format(query: &[u8]) -> Option<Format> {
 fn report(request: Request<'_>) -> Report {
     let global = &request.server().main().config::<Wsgi>().global;
     let report = global.groups.get().and_then(|groups| groups.report());
-    report.unwrap_or_default()
+    let mut report = report.unwrap_or_default();
+    report.time_us = since_epoch();
+    let own = global.counters.get().map(|counters| counters.group(monotonic()));
+    // Who runs all applications in daemons does not want to read of processes that run none.
+    if let Some(own) = own.filter(|own| report.groups.is_empty() || own.requests.completed + own.requests.running > 0) {
+        report.groups.insert(0, own);
+    }
+    report
 }
 
 fn send(request: Request<'_>, kind: &str, text: &str) -> Answer {
@@ -99,4 +126,17 @@ fn send(request: Request<'_>, kind: &str, text: &str) -> Answer {
         Sent::Failed => Answer::FilterAnswered,
         Sent::Ok | Sent::ClientGone => Answer::Done,
     }
+}
+
+/// µs since the epoch.
+fn since_epoch() -> u64 {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// µs of `CLOCK_MONOTONIC`.
+fn monotonic() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
+    seconds * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
 }

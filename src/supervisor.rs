@@ -314,8 +314,10 @@ fn begin(server: Server<'_>, generation: u64, groups: usize, listens: bool) -> R
     let mpm = process::mpm();
     let version = process::version().map(|part| part.to_string()).join(".");
     let level = log::level::<Wsgi>(server);
-    let facts: [(&str, Vec<u8>); 7] = [
+    let slow = server.config::<Wsgi>().global.metrics.slow_requests.unwrap_or_default();
+    let facts: [(&str, Vec<u8>); 8] = [
         ("log_level", (level as i32).to_string().into_bytes()),
+        ("slow_requests", slow.as_micros().to_string().into_bytes()),
         ("apache.version", version.into_bytes()),
         ("apache.description", process::description().to_vec()),
         ("apache.build_date", process::build_date().to_vec()),

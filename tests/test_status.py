@@ -7,7 +7,7 @@ import pytest
 from client import wait_for
 from httpd import GROUP
 
-pytestmark = [pytest.mark.mpms("event"), pytest.mark.modes("daemon"), pytest.mark.differs("it has no such handler")]
+pytestmark = [pytest.mark.mpms("event"), pytest.mark.differs("it has no such handler")]
 
 STATUS = """
 <Location "/wsgi-status">

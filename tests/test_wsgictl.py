@@ -1,14 +1,19 @@
 """wsgictl: an application served by one command, and what `check` says about the machine."""
 
+import contextlib
+import json
 import os
+import pwd
 import re
 import shutil
 import signal
 import socket
 import subprocess
 import tempfile
+import threading
 from pathlib import Path
 
+import pexpect
 import pytest
 
 import pythons
@@ -338,3 +343,178 @@ def test_help(program):
         assert run.returncode == 0
         assert "wsgictl" in run.stdout
     assert subprocess.run([program], capture_output=True).returncode == 2
+
+
+CONTROL = """\
+WSGIDaemonProcess shop threads=4
+WSGIScriptAlias /app ${APPS}/metrics.py process-group=shop application-group=%{GLOBAL}
+"""
+
+
+@pytest.mark.mpms("event")
+@pytest.mark.modes("daemon")
+class TestControl:
+    """The commands for a running server."""
+
+    @staticmethod
+    def run(httpd, *arguments, check: bool = True) -> subprocess.CompletedProcess:
+        program = httpd.setup.module.with_name("wsgictl")
+        command = [program, *arguments, "--config", httpd.config]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert not check or done.returncode == 0, done
+        return done
+
+    def pid(self, httpd) -> int:
+        return int(httpd.get("/app/pid").body)
+
+    def test_socket(self, start_httpd):
+        """Only root, and whoever started httpd, may connect; nothing is left of it at the end."""
+        httpd = start_httpd(CONTROL)
+        path = httpd.root / "httpd.pid.wsgid"
+        assert path.is_socket()
+        assert path.stat().st_mode & 0o777 == 0o600
+        assert path.stat().st_uid == os.getuid()
+        httpd.graceful()
+        assert path.is_socket()
+        httpd.stop()
+        assert not path.exists()
+
+    def test_status(self, start_httpd):
+        """A table when nobody looks at a terminal, and everything as JSON."""
+        httpd = start_httpd(CONTROL)
+        pid = self.pid(httpd)
+        text = self.run(httpd, "status").stdout
+        assert re.search(rf"^ +{pid} +serving .* 1 ", text, re.MULTILINE), text
+        report = json.loads(self.run(httpd, "status", "--json").stdout)
+        (group,) = [group for group in report["groups"] if group["name"] == "shop"]
+        assert group["requests"]["completed"] == 1
+        assert [process["pid"] for process in group["processes"]] == [pid]
+
+    def test_live(self, start_httpd):
+        """In a terminal the table is live, as wide as that is, and leaves nothing behind."""
+        httpd = start_httpd(CONTROL)
+        program = httpd.setup.module.with_name("wsgictl")
+        arguments = ["status", "--interval", "0.2", "--config", str(httpd.config)]
+        terminal = pexpect.spawn(str(program), arguments, encoding="utf-8", dimensions=(30, 100), timeout=20)
+        terminal.expect_exact("\x1b[?1049h")
+        terminal.expect_exact("0 requests")
+        self.pid(httpd)
+        terminal.expect_exact("1 requests")
+        terminal.setwinsize(10, 40)
+        terminal.expect_exact("\x1b[H")
+        terminal.expect_exact("\x1b[H")
+        lines = re.sub(r"\x1b\[[?0-9;]*[A-Za-z]", "", terminal.before).split("\r\n")
+        assert max(len(line.rstrip()) for line in lines) <= 40, lines
+        assert len(lines) <= 10
+        terminal.sendintr()
+        terminal.expect_exact("\x1b[?1049l")
+        terminal.expect(pexpect.EOF)
+        terminal.close()
+        assert terminal.exitstatus == 0
+
+    @pytest.mark.parametrize("command", ["reload", "restart"])
+    def test_renew(self, start_httpd, command):
+        """New processes serve when the command returns, and none of the old ones."""
+        httpd = start_httpd(CONTROL)
+        before = self.pid(httpd)
+        said = self.run(httpd, command, "shop").stdout
+        after = self.pid(httpd)
+        assert after != before
+        assert said == f"shop: {command}ed; served by process {after}\n"
+        wait_for(lambda: before not in httpd.daemons(), "the end of the old one")
+        httpd.log.expect("WSGI0740")
+
+    def test_reload_finishes_requests(self, start_httpd):
+        """A reload lets requests of the old process end."""
+        httpd = start_httpd(CONTROL)
+        self.pid(httpd)
+        replies = []
+        target = f"/app/wait?{httpd.root}/open"
+        thread = threading.Thread(target=lambda: replies.append(httpd.get(target)))
+        thread.start()
+        wait_for(lambda: "GET /app/wait" in self.run(httpd, "status").stdout, "the request to run")
+        self.run(httpd, "reload", "shop")
+        assert not replies
+        (httpd.root / "open").touch()
+        thread.join()
+        assert replies[0].status == 200
+
+    def test_reload_of_what_does_not_start(self, start_httpd):
+        """A failure is told, and the old processes go on."""
+        httpd = start_httpd(CONTROL.replace("${APPS}/metrics.py", "${ROOT}/app.py"), prepare=write_application)
+        before = httpd.get("/app").body
+        httpd.write("app.py", "raise ValueError('broken')\n")
+        done = self.run(httpd, "reload", "shop", "--timeout", "3", check=False)
+        assert done.returncode == 1
+        assert re.match(r"wsgictl: WSGI0649: shop is not reloaded after 3 s", done.stderr), done
+        assert httpd.get("/app").body == before
+        httpd.log.allow("WSGI|broken|Traceback|File|raise")
+
+    def test_stacks(self, start_httpd):
+        """What each thread is doing, with its request."""
+        httpd = start_httpd(CONTROL)
+        pid = self.pid(httpd)
+        thread = threading.Thread(target=httpd.get, args=(f"/app/wait?{httpd.root}/open",))
+        thread.start()
+        wait_for(lambda: "GET /app/wait" in self.run(httpd, "status").stdout, "the request to run")
+        text = self.run(httpd, "stacks", "shop").stdout
+        (httpd.root / "open").touch()
+        thread.join()
+        assert text.startswith(f"process {pid}\n  main interpreter\n  thread "), text
+        assert re.search(r": GET /app/wait, for \d", text), text
+        assert "in wait_for_the_file" in text
+
+    def test_stacks_with_the_lock_held(self, start_httpd):
+        """The same when a C extension does not give Python's lock back."""
+        httpd = start_httpd(CONTROL)
+        self.pid(httpd)
+        thread = threading.Thread(target=httpd.get, args=("/app/hold?6000000",))
+        thread.start()
+        wait_for(lambda: "GET /app/hold" in self.run(httpd, "status").stdout, "the request to run")
+        text = self.run(httpd, "stacks", "shop").stdout
+        assert thread.is_alive()
+        thread.join()
+        assert "could be read without it" in text, text
+        assert "in do_hold" in text, text
+
+    def test_refusals(self, start_httpd):
+        """What cannot be done is said in one line."""
+        httpd = start_httpd(CONTROL)
+        for arguments in (["reload", "nobody"], ["stacks", "nobody"]):
+            done = self.run(httpd, *arguments, check=False)
+            assert done.returncode == 1
+            assert re.fullmatch(r"wsgictl: WSGI0644: there is no process group 'nobody', only: .*\n", done.stderr), done
+        httpd.stop()
+        done = self.run(httpd, "status", check=False)
+        assert done.returncode == 1
+        assert re.match(r"wsgictl: WSGI0645: nobody can be reached at ", done.stderr), done
+
+    def test_strangers(self, start_httpd):
+        """Another user may not command, even where the socket's mode were to allow it."""
+        if os.getuid() != 0:
+            return
+        httpd = start_httpd(CONTROL)
+        (httpd.root / "httpd.pid.wsgid").chmod(0o666)
+        who = pwd.getpwnam(child_user()).pw_uid
+        program = httpd.setup.module.with_name("wsgictl")
+        command = [program, "status", "--socket", httpd.root / "httpd.pid.wsgid"]
+        done = subprocess.run(command, capture_output=True, text=True, user=who, timeout=60)
+        assert done.returncode == 1
+        assert "WSGI0643" in done.stderr, done
+
+    def test_stuck_clients(self, start_httpd):
+        """Clients that say nothing, or too much, keep nobody from being served."""
+        httpd = start_httpd(CONTROL)
+        path = str(httpd.root / "httpd.pid.wsgid")
+        with contextlib.ExitStack() as stack:
+            for text in (b"", b"{", b"x" * 5000):
+                client = stack.enter_context(socket.socket(socket.AF_UNIX))
+                client.connect(path)
+                client.sendall(text)
+            assert "shop" in self.run(httpd, "status").stdout
+        assert self.pid(httpd)
+
+
+def write_application(httpd) -> None:
+    text = "import os\n\ndef application(environ, start_response):\n    start_response('200 OK', [])\n"
+    httpd.write("app.py", text + "    return [str(os.getpid()).encode()]\n")

@@ -23,6 +23,7 @@ use crate::httpd::server::Server;
 use crate::httpd::{log, process};
 use crate::interpreters::Settings;
 use crate::module::Wsgi;
+use crate::status::Counters;
 
 /// Milliseconds that the end of a child waits for threads that are still in Python. By then httpd has waited for them
 /// itself, as long as it wanted to.
@@ -96,6 +97,8 @@ impl Host {
             )
         })?;
 
+        let global = &server.config::<Wsgi>().global;
+        let counters = global.counters.get();
         let mpm = process::mpm();
         let interpreters = start.settings.plan.to_list();
         let (environment, interpreters) = (list(&start.settings.environment), list(&interpreters));
@@ -116,6 +119,13 @@ impl Host {
             build_date: Bytes::of(process::build_date()),
             log: log_record,
             log_context: server.into_context(),
+            counters: counters.map_or(-1, Counters::descriptor),
+            counters_pages: counters.map_or(0, |counters| counters.shelf.pages),
+            counters_slots: counters.map_or(0, |counters| counters.shelf.slots),
+            slow_requests: global
+                .metrics
+                .slow_requests
+                .map_or(0, |limit| u64::try_from(limit.as_micros()).unwrap_or(u64::MAX)),
             log_level: log::level::<Wsgi>(server) as c_int,
             scoreboard: start.scoreboard.then_some(scoreboard),
         };

@@ -19,6 +19,8 @@ pub struct Kept {
     pub generation: u64,
     /// The supervisor, if one was started.
     pub supervisor: Option<Supervisor>,
+    /// What httpd's own processes count.
+    pub counters: Option<KeptFd>,
     /// The queues of all groups.
     pub queues: Vec<Queue>,
 }
@@ -91,13 +93,14 @@ impl Kept {
         }
     }
 
-    /// First line: generation, pid and control socket, or 0 and -1. Then a line for each queue, its key in hexadecimal.
+    /// First line: generation, pid and control socket, or 0 and -1, and the counters, or -1. Then a line for each queue, its key in hexadecimal.
     fn text(&self) -> String {
         let (pid, control) = match &self.supervisor {
             Some(supervisor) => (supervisor.pid, supervisor.control.0),
             None => (0, -1),
         };
-        let mut text = format!("{} {pid} {control}\n", self.generation);
+        let counters = self.counters.as_ref().map_or(-1, |file| file.0);
+        let mut text = format!("{} {pid} {control} {counters}\n", self.generation);
         for queue in &self.queues {
             for byte in &queue.key {
                 // A String takes whatever is written to it.
@@ -120,6 +123,9 @@ impl Kept {
                 pid,
                 control: KeptFd(control),
             });
+        }
+        if let Ok(counters @ 0..) = number().try_into() {
+            kept.counters = Some(KeptFd(counters));
         }
         for mut words in lines {
             let key = words.next().unwrap_or_default().as_bytes().chunks(2);

@@ -13,7 +13,7 @@
 use std::ffi::{CStr, c_int, c_void};
 
 /// Version of everything in this file.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Name of the host's exported function, of type [`HostEntry`].
 pub const HOST_SYMBOL: &CStr = c"wsgi_host";
@@ -142,6 +142,14 @@ pub struct Start {
     pub log: unsafe extern "C" fn(context: *mut c_void, level: c_int, file: Bytes, line: u32, text: Bytes),
     /// First argument of `log`.
     pub log_context: *mut c_void,
+    /// Descriptor of the file with the pages of all processes ([`crate::stats::shelf`]), borrowed; negative: none.
+    pub counters: c_int,
+    /// Its layout.
+    pub counters_pages: u32,
+    /// As above.
+    pub counters_slots: u32,
+    /// `WSGISlowRequests` in µs; 0: off.
+    pub slow_requests: u64,
     /// The least important level that this log shows; a number of [`Level`].
     pub log_level: c_int,
     /// Writes up to `len` bytes of JSON, `mod_wsgi.server_metrics()`, and returns how many there are; NULL where

@@ -11,6 +11,7 @@ pub mod page;
 pub mod proc;
 pub mod reading;
 pub mod report;
+pub mod shelf;
 
 /// What the time of a request goes into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

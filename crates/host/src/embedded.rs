@@ -2,6 +2,7 @@
 //! that it offers (`wsgi_core::abi`).
 
 use std::ffi::{c_int, c_void};
+use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,6 +13,7 @@ use wsgi_core::abi::{
     WRITE_END,
 };
 use wsgi_core::interpreter::Plan;
+use wsgi_core::stats::shelf::Shelf;
 
 use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
 use crate::adapter::{Answer, Head, Hook, Imported, Question, Reload, Request, Scoreboard, Server, Source};
@@ -21,6 +23,7 @@ use crate::fence::{fence, report_panics_to};
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::python::{Interpreter, Room};
+use crate::slow::Slow;
 use crate::stats::Stats;
 
 static TABLE: HostTable = HostTable {
@@ -63,9 +66,9 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             run_once: false,
             scripts: None,
             apache_version: start.apache_version,
-            log,
+            log: Arc::clone(&log),
             loading: Gate::default(),
-            stats: Stats::own(start.threads_per_process),
+            stats: counters(start),
             recording: AtomicBool::new(false),
             scoreboard: start.scoreboard.map(scoreboard),
         };
@@ -104,9 +107,31 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             (main, changed.restore())
         };
         let host = Host::begin(main, &environment, server, settings)?;
-        Some(Box::into_raw(Box::new(host)).cast::<OpaqueHost>())
+        let host = Arc::new(host);
+        let limit = Some(start.slow_requests).filter(|micros| *micros > 0);
+        let slow = limit.map(|micros| Slow::watch(&host, log, Duration::from_micros(micros)));
+        Some(Box::into_raw(Box::new(Running { host, slow })).cast::<OpaqueHost>())
     });
     host.flatten().unwrap_or(std::ptr::null_mut())
+}
+
+/// What `OpaqueHost` is.
+struct Running {
+    host: Arc<Host>,
+    /// Looks for slow requests.
+    slow: Option<Slow>,
+}
+
+/// Where this process counts.
+fn counters(start: &Start) -> Stats {
+    let shelf = Shelf {
+        pages: start.counters_pages,
+        slots: start.counters_slots,
+    };
+    // SAFETY: negative, or a descriptor that the module keeps open during the call.
+    let file = (start.counters >= 0).then(|| unsafe { BorrowedFd::borrow_raw(start.counters) });
+    let stats = file.and_then(|file| Stats::claim(file, shelf));
+    stats.unwrap_or_else(|| Stats::own(start.threads_per_process))
 }
 
 unsafe extern "C" fn run(
@@ -117,7 +142,7 @@ unsafe extern "C" fn run(
 ) -> RawOutcome {
     let outcome = fence(|| {
         // SAFETY: `host` came from `start` and has not been stopped; the request is valid for this call.
-        let (host, raw) = unsafe { (host.cast::<Host>().as_ref()?, request.as_ref()?) };
+        let (host, raw) = unsafe { (&host.cast::<Running>().as_ref()?.host, request.as_ref()?) };
         // SAFETY: everything in the request is valid for this call.
         let (request, group) = unsafe {
             let request = Request {
@@ -165,7 +190,7 @@ unsafe extern "C" fn ask(
 ) -> c_int {
     let result = fence(|| {
         // SAFETY: `host` came from `start` and has not been stopped; hook and table are valid for this call.
-        let (host, raw, table) = unsafe { (host.cast::<Host>().as_ref()?, hook.as_ref()?, table.as_ref()?) };
+        let (host, raw, table) = unsafe { (&host.cast::<Running>().as_ref()?.host, hook.as_ref()?, table.as_ref()?) };
         // SAFETY: everything in the hook is valid for this call.
         let (hook, group) = unsafe {
             let [first, second] = raw.arguments.map(|argument| slice(argument));
@@ -219,7 +244,13 @@ unsafe extern "C" fn ask(
 unsafe extern "C" fn import(host: *mut OpaqueHost, application_group: Bytes, script: Bytes) -> c_int {
     let result = fence(|| {
         // SAFETY: `host` came from `start` and has not been stopped; the texts are valid for this call.
-        let (host, group, script) = unsafe { (host.cast::<Host>().as_ref()?, slice(application_group), slice(script)) };
+        let (host, group, script) = unsafe {
+            (
+                &host.cast::<Running>().as_ref()?.host,
+                slice(application_group),
+                slice(script),
+            )
+        };
         Some(match host.import(group, script) {
             Imported::Loaded => ImportResult::Loaded,
             Imported::Failed => ImportResult::Failed,
@@ -233,10 +264,16 @@ unsafe extern "C" fn stop(host: *mut OpaqueHost, patience: u32) {
     fence(|| {
         if !host.is_null() {
             // SAFETY: `host` came from `start` and is not used after this call.
-            let host = unsafe { Box::from_raw(host.cast::<Host>()) };
+            let running = unsafe { Box::from_raw(host.cast::<Running>()) };
+            let Running { host, slow } = *running;
             let patience = Duration::from_millis(patience.into());
             host.tell_end(patience);
-            host.stop(patience);
+            if let Some(slow) = slow {
+                slow.stop(patience);
+            }
+            let stats = host.stats();
+            host.stop_shared(patience);
+            stats.release();
             LOG_OPEN.store(false, Ordering::SeqCst);
         }
     });

@@ -17,6 +17,7 @@ use crate::python::{
     Interpreter, Python, Visit, abandon, active_visits, close_doors, end_nudging, nudge, nudge_on, own_states,
     raise_in_thread, spawn, thread_ident,
 };
+use crate::stats::Stats;
 
 /// Python, started.
 pub struct Host {
@@ -83,6 +84,11 @@ impl Host {
                 None
             }
         }
+    }
+
+    /// What it counts.
+    pub fn stats(&self) -> Stats {
+        self.server.stats
     }
 
     /// Runs a request in the interpreter of its application group, which is made at its first use.
@@ -166,7 +172,7 @@ impl Host {
     pub fn tell(&self, news: News) -> mpsc::Receiver<()> {
         let (done, told) = mpsc::channel();
         let (groups, gate) = (self.groups().clone(), Arc::clone(&self.telling));
-        spawn(move || {
+        let _ = spawn(move || {
             let _passage = gate.enter();
             for group in &groups {
                 // The first of them is the main one, which a thread has to be introduced to first.
@@ -193,6 +199,16 @@ impl Host {
             let _ = told.recv();
         } else {
             let _ = told.recv_timeout(patience);
+        }
+    }
+
+    /// Runs `work` in each interpreter there is, with the name of its application group.
+    pub fn each(&self, mut work: impl for<'py> FnMut(&[u8], Python<'py>)) {
+        let groups = self.groups().clone();
+        self.main.interpreter.introduce_thread();
+        for group in groups {
+            let Some(_visit) = Visit::begin() else { return };
+            group.interpreter.attach(|py| work(&group.name, py));
         }
     }
 
@@ -282,7 +298,7 @@ impl Host {
         abandon();
         let (done, wait) = mpsc::channel();
         let groups = self.groups().clone();
-        spawn(move || {
+        let _ = spawn(move || {
             run_exit_handlers(&groups);
             // The process ends; nothing of it is freed, since Python still runs.
             std::mem::forget(groups);

@@ -8,11 +8,15 @@ use std::ptr;
 use std::sync::atomic::AtomicU64;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
+use rustix::process::{Pid, test_kill_process};
 use rustix::thread::gettid;
 use rustix::time::{ClockId, clock_gettime};
 use wsgi_core::stats::page::{Page, Slot, size};
+use wsgi_core::stats::proc::Usage;
 use wsgi_core::stats::reading::Reading;
+use wsgi_core::stats::shelf::Shelf;
 
 use crate::python::thread_ident;
 
@@ -46,7 +50,7 @@ impl Stats {
         let words = (0..bytes(threads) / 8).map(|_| AtomicU64::new(0));
         // They live as long as the process.
         let words = Box::leak(words.collect::<Box<[AtomicU64]>>());
-        Stats::over(words).unwrap_or_else(|| Stats::own(threads.max(1)))
+        Page::of(words).map_or_else(|| Stats::own(threads.max(1)), Stats::over)
     }
 
     /// Counters in a page of memory that others read: a file of [`size`] bytes for so many threads, which can become
@@ -58,20 +62,47 @@ impl Stats {
         {
             return Stats::own(threads);
         }
-        let access = ProtFlags::READ | ProtFlags::WRITE;
-        // SAFETY: a new mapping, at a place of the kernel's choice, never unmapped; the file is large enough and sealed
-        // against shrinking. What others write there is read as numbers only, atomically.
-        let words = unsafe {
-            mmap(ptr::null_mut(), length, access, MapFlags::SHARED, page, 0)
-                .map(|memory| std::slice::from_raw_parts(memory.cast::<AtomicU64>(), length / 8))
-        };
-        words.ok().and_then(Stats::over).unwrap_or_else(|| Stats::own(threads))
+        let page = map(page, 0, length).and_then(Page::of);
+        page.map_or_else(|| Stats::own(threads), Stats::over)
     }
 
-    fn over(words: &'static [AtomicU64]) -> Option<Stats> {
-        let page = Page::of(words)?;
+    /// Counters on a page of the shelf that nobody has; `None` if there is none.
+    pub fn claim(file: impl AsFd, shelf: Shelf) -> Option<Stats> {
+        let stat = rustix::fs::fstat(&file).ok()?;
+        if shelf.pages < 2 || u64::try_from(stat.st_size) != Ok(shelf.bytes()) {
+            return None;
+        }
+        let length = size(shelf.slots as usize);
+        let open = |page| map(&file, shelf.offset(page), length).and_then(Page::of);
+        for number in 0..shelf.last() {
+            // Looked at before it is mapped: most are in use, or were never used.
+            let mut front = [0; 16];
+            rustix::io::pread(&file, &mut front, shelf.offset(number)).ok()?;
+            let owner = u64::from_ne_bytes(*front.last_chunk()?);
+            if owner != 0 && !is_gone(owner) {
+                continue;
+            }
+            let page = open(number)?;
+            if page.claim(owner, std::process::id()) {
+                if let Some(sums) = open(shelf.last()) {
+                    page.settle();
+                    page.retire(&sums);
+                }
+                return Some(Stats::over(page));
+            }
+        }
+        None
+    }
+
+    /// Gives the page up, for another process.
+    pub fn release(&self) {
+        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        self.page.release(Usage::parse(&stat).unwrap_or_default().cpu);
+    }
+
+    fn over(page: Page<'static>) -> Stats {
         page.begin(std::process::id(), epoch());
-        Some(Stats { page })
+        Stats { page }
     }
 
     /// A copy of all that was counted.
@@ -104,6 +135,24 @@ impl Stats {
             seat.0.get()
         })
     }
+}
+
+/// So many bytes of a file as memory, for good; `None` if the system refuses. The file must have them, and be sealed
+/// against shrinking.
+fn map(file: impl AsFd, offset: u64, length: usize) -> Option<&'static [AtomicU64]> {
+    let access = ProtFlags::READ | ProtFlags::WRITE;
+    // SAFETY: a new mapping, at a place of the kernel's choice, never unmapped; the callers have looked at the file's
+    // size, and it is sealed. What others write there is read as numbers only, atomically.
+    unsafe {
+        let memory = mmap(ptr::null_mut(), length, access, MapFlags::SHARED, file, offset).ok()?;
+        Some(std::slice::from_raw_parts(memory.cast::<AtomicU64>(), length / 8))
+    }
+}
+
+/// Whether there is no process of that number.
+fn is_gone(pid: u64) -> bool {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    pid.is_none_or(|pid| test_kill_process(pid) == Err(Errno::SRCH))
 }
 
 /// Bytes of a page for so many request threads.

@@ -16,6 +16,14 @@ pub struct Arguments {
 pub enum Command {
     /// Serve an application in the foreground, from a private httpd
     Serve(Serve),
+    /// Show what each process group does: live in a terminal, otherwise once
+    Status(Status),
+    /// Print the Python stacks of all threads of a process group
+    Stacks(OneGroup),
+    /// Replace the processes of a group: new ones first, while the old ones finish what they have
+    Reload(Renew),
+    /// End the processes of a group and start new ones
+    Restart(Renew),
     /// Say which httpd, module and Python would be used, or what a configuration runs where, and what is wrong with them
     Check(Check),
 }
@@ -127,6 +135,75 @@ pub struct Check {
 
     #[command(flatten)]
     pub parts: Parts,
+}
+
+/// Which server is meant.
+#[derive(Args, Debug)]
+pub struct Server {
+    /// Configuration file of the httpd that is meant
+    #[arg(long, short = 'f', value_name = "FILE")]
+    pub config: Option<PathBuf>,
+
+    /// Control socket of the httpd that is meant: the path of its PidFile, followed by '.wsgid'
+    #[arg(long, value_name = "PATH", conflicts_with = "config")]
+    pub socket: Option<PathBuf>,
+
+    /// httpd that reads the configuration file [default: the one that apxs names, else apache2 or httpd on the PATH]
+    #[arg(long, value_name = "PATH", requires = "config")]
+    pub httpd: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub struct Status {
+    /// Print everything as JSON, once
+    #[arg(long)]
+    pub json: bool,
+
+    /// Print the table once, in a terminal too
+    #[arg(long)]
+    pub once: bool,
+
+    /// Seconds from one look to the next
+    #[arg(long, default_value_t = 2.0, value_name = "SECONDS", value_parser = seconds)]
+    pub interval: f64,
+
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Args, Debug)]
+pub struct OneGroup {
+    /// Name of the process group
+    #[arg(value_name = "GROUP")]
+    pub group: String,
+
+    #[command(flatten)]
+    pub server: Server,
+}
+
+#[derive(Args, Debug)]
+pub struct Renew {
+    /// Name of the process group
+    #[arg(value_name = "GROUP")]
+    pub group: String,
+
+    /// Do not wait until the new processes serve
+    #[arg(long)]
+    pub no_wait: bool,
+
+    /// Give up waiting after so many seconds
+    #[arg(long, default_value_t = 60.0, value_name = "SECONDS", value_parser = seconds)]
+    pub timeout: f64,
+
+    #[command(flatten)]
+    pub server: Server,
+}
+
+fn seconds(word: &str) -> Result<f64, String> {
+    match word.parse::<f64>() {
+        Ok(seconds) if (0.1..=86_400.0).contains(&seconds) => Ok(seconds),
+        _ => Err("a number of seconds from 0.1 to 86400 is needed".to_owned()),
+    }
 }
 
 /// httpd's multi-processing modules.

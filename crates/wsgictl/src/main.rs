@@ -1,11 +1,12 @@
-//! `wsgictl`: the administrator's command. Serves an application from a private httpd, and says what an installation
-//! consists of and what is wrong with it.
+//! `wsgictl`: the administrator's command. Serves an application from a private httpd, says what an installation
+//! consists of and what is wrong with it, and speaks to the supervisor of a running one.
 #![forbid(unsafe_code)]
 
 mod application;
 mod arguments;
 mod check;
 mod configuration;
+mod control;
 mod effective;
 mod fault;
 mod httpd;
@@ -13,8 +14,11 @@ mod install;
 mod listen;
 mod owner;
 mod private;
+mod renew;
 mod running;
 mod serve;
+mod stacks;
+mod status;
 mod watch;
 
 use std::io::{self, Write};
@@ -27,6 +31,10 @@ use arguments::{Arguments, Command};
 fn main() -> ExitCode {
     let done = match Arguments::parse().command {
         Command::Serve(options) => serve::serve(&options),
+        Command::Status(options) => status::status(&options),
+        Command::Stacks(options) => stacks::stacks(&options),
+        Command::Reload(options) => renew::reload(&options),
+        Command::Restart(options) => renew::restart(&options),
         Command::Check(options) => match &options.config {
             Some(configuration) => effective::check(&options, configuration),
             None => check::check(&options),

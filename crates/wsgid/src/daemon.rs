@@ -138,6 +138,16 @@ impl Daemon {
         }
     }
 
+    /// Asks it what its threads are doing; false if it does not listen.
+    pub fn ask_stacks(&self) -> bool {
+        let Ok(message) = ToDaemon::Stacks.encode() else {
+            return false;
+        };
+        self.control
+            .as_ref()
+            .is_some_and(|control| socket::send(control, &message, &[]).is_ok())
+    }
+
     /// Sends it a signal. One that has ended meanwhile does not get it, nor does any other process.
     pub fn signal(&self, signal: Signal) {
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);

@@ -13,7 +13,9 @@ use wsgi_core::wire::control::daemon::{FromDaemon, exit};
 
 use crate::books::{Books, usage};
 use crate::config::{Character, Declared};
+use crate::control::ClientId;
 use crate::daemon::{Daemon, New, Said};
+use crate::inquiry::Inquiries;
 use crate::log::Log;
 use crate::sys::clock;
 
@@ -43,6 +45,8 @@ pub struct Group {
     scripts: Scripts,
     /// What is remembered of daemons.
     pub books: Books,
+    /// What administrators wait for.
+    pub inquiries: Inquiries,
     stopping: bool,
     /// When to look whether requests wait, and whether one did the last time.
     look: Time,
@@ -60,6 +64,7 @@ impl Group {
             daemons: Vec::new(),
             scripts: Scripts::default(),
             books: Books::default(),
+            inquiries: Inquiries::default(),
             stopping: false,
             look: Time::ZERO,
             waiting: false,
@@ -109,6 +114,13 @@ impl Group {
         }
     }
 
+    /// Asks the daemons what their threads are doing, for that client.
+    pub fn ask_stacks(&mut self, client: ClientId) {
+        let asked = self.daemons.iter().filter(|daemon| daemon.ask_stacks());
+        let asked = asked.filter_map(|daemon| u32::try_from(daemon.pid.as_raw()).ok());
+        self.inquiries.begin(client, asked.collect(), clock::now());
+    }
+
     /// The generation of the daemons that are started now.
     pub fn generation(&self) -> u64 {
         self.decisions.generation()
@@ -137,7 +149,8 @@ impl Group {
     /// When something is to be done at the latest.
     pub fn timer(&self) -> Option<Time> {
         let look = (self.decisions.open() && self.serving()).then_some(self.look);
-        self.decisions.timer().into_iter().chain(look).min()
+        let due = self.inquiries.timer();
+        self.decisions.timer().into_iter().chain(look).chain(due).min()
     }
 
     /// Tells the decisions what happened, and does what they say.
@@ -201,6 +214,10 @@ impl Group {
                     self.write(tools, Level::Info, format!("WSGI0702: daemon process {pid} is ready"));
                     self.tell(Event::Ready(id), tools);
                 }
+                Said::Message(FromDaemon::Stacks(text)) => {
+                    let pid = u32::try_from(pid.as_raw()).unwrap_or(0);
+                    self.inquiries.hear(pid, &String::from_utf8_lossy(&text));
+                }
                 Said::Message(FromDaemon::Served) => self.tell(Event::Served(id), tools),
                 Said::Message(FromDaemon::Loaded {
                     script,
@@ -244,6 +261,8 @@ impl Group {
             return;
         };
         self.books.ended(id, exit, reading.as_ref(), usage);
+        let pid = u32::try_from(daemon.pid.as_raw()).unwrap_or(0);
+        self.inquiries.hear(pid, "it has ended");
         self.tell(Event::Gone(id, exit), tools);
         let daemon = self.daemons.swap_remove(at);
         self.scripts.forget(id);

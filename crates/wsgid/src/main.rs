@@ -9,6 +9,7 @@ mod control;
 mod daemon;
 mod group;
 mod identity;
+mod inquiry;
 mod launch;
 mod log;
 mod report;

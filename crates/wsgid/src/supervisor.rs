@@ -154,21 +154,41 @@ impl Supervisor {
     fn attend(&mut self) {
         for (client, command) in self.administrators.attend() {
             let answer = match command {
+                Command::Stacks { group } => match self.find(&group) {
+                    Ok(at) => {
+                        self.groups[at].ask_stacks(client);
+                        continue;
+                    }
+                    Err(refusal) => refusal,
+                },
                 Command::Status => Answer::Report(report(&self.groups)),
                 Command::Reload { group } => self.renew(&group, |group, tools| group.tell(Event::Reload, tools)),
                 Command::Restart { group } => self.renew(&group, Group::restart),
-                Command::Stacks { .. } => Answer::Refused("not known yet".to_owned()),
             };
             self.administrators.answer(client, &answer);
         }
+        for group in &mut self.groups {
+            for (client, answer) in group.inquiries.finished(clock::now()) {
+                self.administrators.answer(client, &answer);
+            }
+        }
+    }
+
+    /// Where the group of that name is, or what to answer.
+    fn find(&self, name: &str) -> Result<usize, Answer> {
+        let found = self.groups.iter().position(|group| group.name() == name.as_bytes());
+        found.ok_or_else(|| {
+            let names = self.groups.iter().map(|group| String::from_utf8_lossy(group.name()));
+            let names = names.collect::<Vec<_>>().join(", ");
+            Answer::Refused(format!("there is no process group '{name}', only: {names}"))
+        })
     }
 
     /// Gives a group new daemons.
     fn renew(&mut self, name: &str, by: impl FnOnce(&mut Group, &mut Tools<'_>)) -> Answer {
-        let Some(at) = self.groups.iter().position(|group| group.name() == name.as_bytes()) else {
-            let names = self.groups.iter().map(|group| String::from_utf8_lossy(group.name()));
-            let names = names.collect::<Vec<_>>().join(", ");
-            return Answer::Refused(format!("there is no process group '{name}', only: {names}"));
+        let at = match self.find(name) {
+            Ok(at) => at,
+            Err(refusal) => return refusal,
         };
         if self.stopping {
             return Answer::Refused("the server ends".to_owned());

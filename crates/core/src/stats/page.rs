@@ -32,6 +32,7 @@ pub(super) mod header {
     pub const STARTED: usize = 2;
     pub const HEARTBEAT: usize = 3;
     pub const INTERPRETERS: usize = 4;
+    pub const CPU: usize = 5;
 }
 
 /// The words of a slot.
@@ -107,9 +108,16 @@ impl<'a> Page<'a> {
             .is_ok()
     }
 
-    /// Gives it up, with what was counted.
-    pub fn release(&self) {
+    /// Gives it up, with what was counted and the processor time that the process used, in µs.
+    pub fn release(&self, cpu: (u64, u64)) {
+        self.words[header::CPU].fetch_add(cpu.0, Relaxed);
+        self.words[header::CPU + 1].fetch_add(cpu.1, Relaxed);
+        self.settle();
         self.words[header::PID].store(0, Relaxed);
+    }
+
+    /// Frees what a process has left that did not end in order.
+    pub fn settle(&self) {
         self.words[header::INTERPRETERS].store(0, Relaxed);
         for slot in self.slots() {
             slot.set(slot::SINCE, 0);
@@ -119,7 +127,8 @@ impl<'a> Page<'a> {
 
     /// Moves what was counted to `to`, where only sums count, and forgets it here.
     pub fn retire(&self, to: &Page<'_>) {
-        for (from, to) in self.words[HEADER..FRONT].iter().zip(&to.words[HEADER..FRONT]) {
+        to.words[header::MAGIC].store(MAGIC, Relaxed);
+        for (from, to) in self.words[header::CPU..FRONT].iter().zip(&to.words[header::CPU..FRONT]) {
             to.fetch_add(from.swap(0, Relaxed), Relaxed);
         }
         let Some(sums) = to.slots().next() else { return };

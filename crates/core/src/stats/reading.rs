@@ -13,6 +13,8 @@ pub struct Reading {
     pub started: u64,
     /// When it last said that it is alive, in µs of `CLOCK_MONOTONIC`.
     pub heartbeat: u64,
+    /// Processor time of processes that had the page and are gone, in µs.
+    pub cpu: (u64, u64),
     /// Interpreters that it has.
     pub interpreters: u64,
     /// Its threads, those that have done or do something.
@@ -92,6 +94,7 @@ impl Reading {
             pid: words[header::PID],
             started: words[header::STARTED],
             heartbeat: words[header::HEARTBEAT],
+            cpu: (words[header::CPU], words[header::CPU + 1]),
             interpreters: words[header::INTERPRETERS],
             histograms: histograms.collect(),
             threads: slots
@@ -307,13 +310,14 @@ mod tests {
             slot.begin(1, (0, 0), &[b"GET /"], b"");
             slot.end(&page, 1, &ended(200, 1000));
         }
-        page.release();
+        page.release((3, 4));
         assert_eq!(page.pid(), 0);
         let before = Reading::of(&page.copy()).unwrap().totals();
         page.retire(&rest);
         assert_eq!(Reading::of(&page.copy()).unwrap().totals(), Totals::default());
         let after = Reading::of(&rest.copy()).unwrap();
         assert_eq!(after.totals(), before);
+        assert_eq!(after.cpu, (3, 4));
         assert_eq!(after.histogram(Phase::Request).count(), 2);
     }
 

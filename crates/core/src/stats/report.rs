@@ -162,15 +162,18 @@ impl Sums {
         for (to, from) in self.histograms.iter_mut().zip(&reading.histograms) {
             to.add(from);
         }
-        self.cpu.0 = self.cpu.0.saturating_add(cpu.0);
-        self.cpu.1 = self.cpu.1.saturating_add(cpu.1);
+        for (user, system) in [cpu, reading.cpu] {
+            self.cpu.0 = self.cpu.0.saturating_add(user);
+            self.cpu.1 = self.cpu.1.saturating_add(system);
+        }
         self.running += reading.running() as u64;
     }
 
     /// The same with nothing in progress: of a process that has ended.
     pub fn retire(&mut self, reading: &Reading, cpu: (u64, u64)) {
+        let running = self.running;
         self.add(reading, cpu);
-        self.running = 0;
+        self.running = running;
     }
 
     /// How many requests so many bytes in the queue are, judged by those that were taken from there.

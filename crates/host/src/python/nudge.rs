@@ -6,7 +6,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use super::interpreter::is_before;
@@ -27,7 +27,8 @@ static WAKE: Condvar = Condvar::new();
 /// detach again.
 pub fn nudge(ask: impl Fn() + Send + 'static) {
     if is_before(13) {
-        spawn(move || {
+        // It ends with Python.
+        let _ = spawn(move || {
             while next() {
                 ask();
             }
@@ -54,17 +55,18 @@ pub(super) fn wake_if_asleep() {
     }
 }
 
-/// Starts a thread of the host's own. It gets no signals: those belong to the threads that httpd has made.
-pub fn spawn(work: impl FnOnce() + Send + 'static) {
+/// Starts a thread of the host's own. It gets no signals: those belong to the threads that httpd has made. Without a
+/// thread (`None`) the work is left undone: all of it is help in need.
+pub fn spawn(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
     // SAFETY: plain calls on two sets of this thread's; the new thread inherits the mask, this one gets its own back.
     unsafe {
         let mut all: libc::sigset_t = std::mem::zeroed();
         let mut own: libc::sigset_t = std::mem::zeroed();
         libc::sigfillset(&raw mut all);
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const all, &raw mut own);
-        // Without a thread the work is left undone: all of it is help in need.
-        drop(thread::Builder::new().spawn(work));
+        let thread = thread::Builder::new().spawn(work).ok();
         libc::pthread_sigmask(libc::SIG_SETMASK, &raw const own, std::ptr::null_mut());
+        thread
     }
 }
 

@@ -58,3 +58,22 @@ pub fn with_descriptor<R>(descriptor: RawFd, work: impl FnOnce(BorrowedFd<'_>) -
     // SAFETY: not -1. An application that closes it nonetheless gets another file sent, or an error: both are its own.
     Some(work(unsafe { BorrowedFd::borrow_raw(descriptor) }))
 }
+
+/// A signal that the system leaves to programs: the `number`th from the last of them.
+pub fn free_signal(number: usize) -> i32 {
+    libc::SIGRTMAX() - i32::try_from(number).unwrap_or(0)
+}
+
+/// Sends a signal to the calling thread, and lets it come before this returns.
+pub fn raise(signal: i32) {
+    // SAFETY: plain calls on two sets of this thread's, whose mask is the same again in the end.
+    unsafe {
+        let mut only: libc::sigset_t = std::mem::zeroed();
+        let mut own: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut only);
+        libc::sigaddset(&raw mut only, signal);
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const only, &raw mut own);
+        libc::raise(signal);
+        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const own, std::ptr::null_mut());
+    }
+}

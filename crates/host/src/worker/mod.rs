@@ -12,6 +12,7 @@ mod family;
 mod log;
 mod pulse;
 mod queue;
+mod raw;
 mod report;
 mod service;
 mod settings;
@@ -41,6 +42,7 @@ use self::crew::Crew;
 use self::family::Family;
 use self::log::StandardError;
 use self::queue::Queue;
+use self::raw::Raw;
 use self::report::Report;
 use self::settings::Settings;
 use self::signals::Preparation;
@@ -53,6 +55,7 @@ use crate::fence::report_panics_to;
 use crate::gate::Gate;
 use crate::host::Host;
 use crate::python::Interpreter;
+use crate::slow::Slow;
 use crate::stats::Stats;
 
 /// The life of a daemon in the main thread of its Python; returns the exit code.
@@ -134,6 +137,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         run_once: settings.options.run_once(),
         watches_activity: limits.inactivity.is_some(),
         lock_limit: limits.lock(),
+        raw: Raw::new(),
         bell,
         present: AtomicUsize::new(0),
     });
@@ -152,7 +156,12 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
             return unusable(&log, &format!("it gets no thread: {error}"));
         }
     }
+    let slow = settings.slow_requests.map(|limit| {
+        let log: Arc<dyn ServerLog> = Arc::<StandardError>::clone(&log);
+        Slow::watch(&daemon.host, log, limit)
+    });
     let parts = Parts {
+        slow,
         control,
         hearing,
         stats,

@@ -10,6 +10,7 @@ use wsgi_core::limits::Limits;
 
 use super::stacks::{When, write};
 use super::thread::Daemon;
+use crate::frames;
 use crate::stats::micros;
 
 /// The thread.
@@ -25,6 +26,8 @@ pub enum Job {
     Interrupt { seat: usize, since: Duration },
     /// Writes the stacks of the threads of that application group to standard error.
     Stacks(Vec<u8>),
+    /// Sends the stacks of all threads there, and rings.
+    Collect(Sender<String>),
 }
 
 impl Pulse {
@@ -84,6 +87,11 @@ fn live(daemon: &Daemon, work: &Receiver<Job>, beat: &AtomicU64, limit: Option<D
                 let seat = &daemon.board.seats[seat];
                 let still = || seat.interrupt(since);
                 daemon.host.interrupt(&seat.application_group(), seat.python(), still);
+            }
+            Ok(Job::Collect(to)) => {
+                // Who asked may have lost patience.
+                let _ = to.send(frames::of_all(&daemon.host));
+                daemon.ring();
             }
             Ok(Job::Stacks(group)) => write(&daemon.host, &*daemon.log, &group, When::Now, || true),
             Err(RecvTimeoutError::Timeout) => {

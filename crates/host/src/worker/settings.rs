@@ -1,5 +1,7 @@
 //! What a daemon is told by `wsgid` when it starts.
 
+use std::time::Duration;
+
 use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::interpreter::Plan;
@@ -17,6 +19,8 @@ pub struct Settings {
     pub apache_version: [u16; 3],
     /// Less important records are not logged.
     pub log_level: Level,
+    /// `WSGISlowRequests`
+    pub slow_requests: Option<Duration>,
     /// For the modules that applications import.
     pub api: api::Settings,
     /// Scripts to load before it is READY.
@@ -40,6 +44,11 @@ impl Settings {
         let plan = Plan::from_list(sent.interpreters.iter().map(|(name, value)| (&name[..], &value[..])))?;
         Ok(Settings {
             group,
+            slow_requests: fact("slow_requests")
+                .parse()
+                .ok()
+                .filter(|micros| *micros > 0)
+                .map(Duration::from_micros),
             log_level: fact("log_level").parse().map_or(Level::Notice, Level::from_raw),
             apache_version: std::array::from_fn(|_| numbers.next().unwrap_or(0)),
             api: api::Settings {

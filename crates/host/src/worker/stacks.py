@@ -21,3 +21,10 @@ except ImportError:
 
     def never():
         """There was no later."""
+
+
+def register(signum, file):
+    """From now on the signal writes the stacks of this interpreter there, whoever holds the lock."""
+    import faulthandler
+
+    faulthandler.register(signum, file=file, all_threads=True, chain=False)

@@ -53,3 +53,16 @@ pub fn write(host: &Host, log: &dyn ServerLog, application_group: &[u8], when: W
         log.log(Level::Warning, text.as_bytes());
     }
 }
+
+/// Lets a signal write the stacks of one application group to that descriptor; false if that is not possible.
+pub fn register(host: &Host, application_group: &[u8], signal: i32, file: i32) -> bool {
+    let result = host.attach(application_group, |py| {
+        let order = || {
+            let module = py.execute(SOURCE, c"_mod_wsgi_stacks")?;
+            let register = module.attribute(&py.text("register")?)?;
+            register.call(&[&py.int(signal.into())?, &py.int(file.into())?])
+        };
+        order().is_ok()
+    });
+    result == Some(true)
+}

@@ -15,6 +15,7 @@ use super::exchange::{Body, Connection, Shared};
 use super::family::Family;
 use super::log::StandardError;
 use super::queue::{Popped, Queue, Taken, abandoned};
+use super::raw::Raw;
 use super::report::Report;
 use super::stacks::{self, When};
 use crate::adapter::Request;
@@ -44,6 +45,8 @@ pub struct Daemon {
     pub watches_activity: bool,
     /// After so long without Python's lock the stacks are written.
     pub lock_limit: Option<Duration>,
+    /// Takes stacks without Python's lock.
+    pub raw: Option<Raw>,
     /// Wakes the main thread.
     pub bell: OwnedFd,
     /// Threads that have not gone home.
@@ -180,18 +183,21 @@ impl Daemon {
         let shared = Shared::new(connection);
         let seat = &self.board.seats[me];
         seat.begin(thread_ident(), head.application_group);
-        if let Some(limit) = self.lock_limit
-            && !seen.iter().any(|group| group == head.application_group)
-        {
+        if !seen.iter().any(|group| group == head.application_group) {
             seen.push(head.application_group.to_vec());
             // The first request imports everything: the most likely one to get stuck, with the lock in its hand.
-            stacks::write(
-                &self.host,
-                &*self.log,
-                head.application_group,
-                When::Later(limit),
-                || true,
-            );
+            if let Some(raw) = &self.raw {
+                raw.prepare(&self.host, head.application_group);
+            }
+            if let Some(limit) = self.lock_limit {
+                stacks::write(
+                    &self.host,
+                    &*self.log,
+                    head.application_group,
+                    When::Later(limit),
+                    || true,
+                );
+            }
         }
         let outcome = self
             .host

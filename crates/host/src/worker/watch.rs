@@ -11,7 +11,7 @@ use rustix::process::Signal;
 use wsgi_core::abi::Level;
 use wsgi_core::limits::{Limits, Running, Scene, Verdict};
 use wsgi_core::supervision::{Reason, Time};
-use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
+use wsgi_core::wire::control::daemon::{FromDaemon, MAX_STACKS, ToDaemon};
 
 use super::activity::{Seat, now};
 use super::control::Control;
@@ -21,6 +21,7 @@ use super::signals::ENDS;
 use super::thread::Daemon;
 use crate::adapter::exchange::ServerLog;
 use crate::host::News;
+use crate::slow::Slow;
 use crate::stats::{Stats, micros};
 
 /// How long Python may take to end when no request runs.
@@ -29,9 +30,14 @@ pub const PATIENCE: Duration = Duration::from_millis(500);
 /// How often `wsgid` is told that the clock is going.
 const TICK: Duration = Duration::from_secs(1);
 
+/// How long stacks wait for Python's lock before they are taken without it.
+const STACKS: Duration = Duration::from_secs(1);
+
 /// What the watch needs beside the daemon.
 pub struct Parts {
     pub control: Arc<Control>,
+    /// Looks for slow requests.
+    pub slow: Option<Slow>,
     /// Where the bell is heard.
     pub hearing: OwnedFd,
     /// For the numbers.
@@ -65,6 +71,8 @@ pub struct Watch {
     told: Vec<Reason>,
     /// Why the process ends, as far as that is known.
     reason: Option<Reason>,
+    /// Stacks that `wsgid` has asked for: where they come, and when Python's lock is waited for no longer.
+    stacks: Option<(mpsc::Receiver<String>, Time)>,
     /// Applications are being told of the end.
     told_end: Option<mpsc::Receiver<()>>,
     next_tick: Time,
@@ -82,6 +90,7 @@ impl Watch {
             told: Vec::new(),
             reason: None,
             told_end: None,
+            stacks: None,
             next_tick: Time::ZERO,
         }
     }
@@ -99,6 +108,7 @@ impl Watch {
                 _ => {}
             }
             self.tick(now);
+            self.tell_stacks(now);
             let next = self.judge(now);
             self.wait(now, next);
         }
@@ -110,7 +120,8 @@ impl Watch {
             Phase::Serving => None,
             Phase::Draining(until) | Phase::Ending(until) => until,
         };
-        let next = [next, until, Some(self.next_tick)].into_iter().flatten().min();
+        let stacks = self.stacks.as_ref().map(|(_, until)| *until);
+        let next = [next, until, stacks, Some(self.next_tick)].into_iter().flatten().min();
         let wait = next.map_or(TICK, |next| next.saturating_sub(before)) + Duration::from_millis(1);
         let wait = Timespec::try_from(wait).ok();
         let mut ears = vec![PollFd::new(&self.parts.hearing, PollFlags::IN)];
@@ -160,6 +171,11 @@ impl Watch {
         match self.parts.control.hear() {
             // It says how long that may take, and keeps to it: its signal ends what is left.
             Ok(Some((ToDaemon::Drain(_), _))) => self.drain(None),
+            Ok(Some((ToDaemon::Stacks, _))) => {
+                let (to, come) = mpsc::channel();
+                self.pulse.ask(Job::Collect(to));
+                self.stacks = Some((come, now() + STACKS));
+            }
             Ok(Some(_)) => {}
             Ok(None) => self.orphaned(),
             Err(reason) => {
@@ -178,6 +194,22 @@ impl Watch {
             // From now on nobody else watches the time.
             self.drain(self.parts.graceful);
         }
+    }
+
+    /// Sends the stacks that were asked for, once they are there.
+    fn tell_stacks(&mut self, now: Time) {
+        let Some((come, until)) = &self.stacks else { return };
+        let mut text = match come.try_recv() {
+            Ok(text) => text.into_bytes(),
+            Err(mpsc::TryRecvError::Empty) if now < *until => return,
+            Err(_) => match &self.daemon.raw {
+                Some(raw) => raw.take().into_bytes(),
+                None => b"Python's lock is held, and stacks cannot be read without it".to_vec(),
+            },
+        };
+        self.stacks = None;
+        text.truncate(MAX_STACKS);
+        self.announce(&FromDaemon::Stacks(text));
     }
 
     /// What the clock says; returns when to ask again.
@@ -313,6 +345,9 @@ impl Watch {
             });
         }
         pulse.stop();
+        if let Some(slow) = parts.slow {
+            slow.stop(PATIENCE);
+        }
         if let Some(told) = told_end {
             // It ends, empty, when they have been told.
             let _ = told.recv();

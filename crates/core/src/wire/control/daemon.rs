@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Preload, bounded, fields, put_list, take_list};
 use crate::directive::NameValue;
 use crate::supervision::Reason;
-use crate::wire::field::put_short_text;
+use crate::wire::field::{put_short_text, put_text};
 use crate::wire::{Error, MAX_PATH, TooLarge};
 
 /// What a daemon's Python is given after `-c`; the path of the host follows as its one argument.
@@ -37,6 +37,8 @@ pub enum ToDaemon {
     /// Finish what you have, take nothing new, and end. Who is not done within that time is told to end at once
     /// (SIGTERM); `None`: no limit.
     Drain(Option<Duration>),
+    /// Say what your threads are doing.
+    Stacks,
 }
 
 /// Everything that a daemon is told.
@@ -60,6 +62,7 @@ pub struct Settings {
 
 const SETTINGS: u8 = 1;
 const DRAIN: u8 = 2;
+const ASK_STACKS: u8 = 3;
 
 impl ToDaemon {
     /// The message.
@@ -84,6 +87,7 @@ impl ToDaemon {
                 let millis = limit.map_or(u64::MAX, |limit| u64::try_from(limit.as_millis()).unwrap_or(u64::MAX));
                 out.extend(millis.to_le_bytes());
             }
+            ToDaemon::Stacks => out.push(ASK_STACKS),
         }
         bounded(out)
     }
@@ -108,6 +112,7 @@ impl ToDaemon {
                 u64::MAX => ToDaemon::Drain(None),
                 millis => ToDaemon::Drain(Some(Duration::from_millis(millis))),
             },
+            ASK_STACKS => ToDaemon::Stacks,
             _ => return Err(Error::Invalid("unknown message from wsgid")),
         };
         fields.end()?;
@@ -135,6 +140,8 @@ pub enum FromDaemon {
         /// Where it was loaded.
         application_group: Vec<u8>,
     },
+    /// What its threads are doing, as it was asked.
+    Stacks(Vec<u8>),
 }
 
 const READY: u8 = 1;
@@ -142,6 +149,10 @@ const REPLACE: u8 = 2;
 const EXITING: u8 = 3;
 const SERVED: u8 = 4;
 const LOADED: u8 = 5;
+const STACKS: u8 = 6;
+
+/// Longest text of stacks.
+pub const MAX_STACKS: usize = 60_000;
 
 /// Longest name of an application group that a daemon reports a script of.
 const MAX_APPLICATION_GROUP: usize = 1024;
@@ -157,6 +168,11 @@ impl FromDaemon {
             FromDaemon::Replace(reason) => vec![REPLACE, reason.number()],
             FromDaemon::Exiting(reason) => vec![EXITING, reason.number()],
             FromDaemon::Served => vec![SERVED],
+            FromDaemon::Stacks(text) => {
+                let mut out = vec![STACKS];
+                put_text(&mut out, text, MAX_STACKS, "text of stacks is")?;
+                out
+            }
             FromDaemon::Loaded {
                 script,
                 application_group,
@@ -182,6 +198,7 @@ impl FromDaemon {
             REPLACE => FromDaemon::Replace(reason(fields.u8()?)?),
             EXITING => FromDaemon::Exiting(reason(fields.u8()?)?),
             SERVED => FromDaemon::Served,
+            STACKS => FromDaemon::Stacks(fields.text(MAX_STACKS)?.to_vec()),
             LOADED => FromDaemon::Loaded {
                 script: fields.short_text(MAX_PATH)?.to_vec(),
                 application_group: fields.short_text(MAX_APPLICATION_GROUP)?.to_vec(),
@@ -218,6 +235,7 @@ mod tests {
             ToDaemon::Drain(None),
             ToDaemon::Drain(Some(Duration::from_millis(1500))),
             ToDaemon::Drain(Some(Duration::ZERO)),
+            ToDaemon::Stacks,
         ] {
             let bytes = message.encode().unwrap();
             assert_eq!(ToDaemon::decode(&bytes), Ok(message));
@@ -240,6 +258,7 @@ mod tests {
             FromDaemon::Replace(Reason::ScriptReload),
             FromDaemon::Exiting(Reason::InactivityTimeout),
             FromDaemon::Served,
+            FromDaemon::Stacks(b"File".to_vec()),
             loaded(10, 0),
             loaded(MAX_PATH, MAX_APPLICATION_GROUP),
         ] {

@@ -1,0 +1,85 @@
+//! The Python stacks of threads, as text, taken while they run. Waits for Python's lock.
+
+use std::ffi::CStr;
+
+use wsgi_core::stats::reading::{Running, thread};
+
+use crate::adapter::exchange::Lossy;
+use crate::adapter::text_of_error;
+use crate::host::Host;
+use crate::python::{Object, Python, Result};
+use crate::stats::micros;
+
+/// Python functions.
+const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("frames.py"), "\0").as_bytes()) {
+    Ok(source) => source,
+    Err(_) => panic!("frames.py holds a NUL"),
+};
+
+/// The stack of the thread that CPython knows by that number, in whatever interpreter it runs; `None` when it runs none,
+/// or when `still` says, with Python stopped, that it is not wanted any more.
+pub fn of_thread(host: &Host, python: u64, still: impl Fn() -> bool) -> Option<String> {
+    let mut found = None;
+    host.each(|_, py| {
+        if found.is_some() || !still() {
+            return;
+        }
+        let stack = || {
+            let ident = py.int(i64::try_from(python).unwrap_or(-1))?;
+            let stack = function(py, "of_thread")?.call(&[&ident])?;
+            Ok((!stack.is_none()).then(|| stack.to_text()))
+        };
+        found = stack().unwrap_or_else(|error| Some(text_of_error(error, py)));
+    });
+    found
+}
+
+/// The stacks of all threads in all interpreters, with the requests that they run.
+pub fn of_all(host: &Host) -> String {
+    let now = micros();
+    let slots = host.stats().page.slots();
+    let running: Vec<Running> = slots.filter_map(|slot| thread(&slot.copy()).running).collect();
+    let mut text = String::new();
+    host.each(|name, py| {
+        let name = match name {
+            [] => "main interpreter".to_owned(),
+            name => format!("application group {}", Lossy(name)),
+        };
+        let threads = || {
+            let list = function(py, "of_all")?.call(&[])?;
+            let threads = (0..list.length()).filter_map(|at| list.item(at));
+            Ok(threads
+                .filter_map(|entry| describe(&entry, &running, now))
+                .collect::<String>())
+        };
+        let threads = threads().unwrap_or_else(|error| text_of_error(error, py) + "\n");
+        if !threads.is_empty() {
+            text += &format!("{name}\n{threads}");
+        }
+    });
+    if text.is_empty() {
+        text += "no thread runs Python\n";
+    }
+    text
+}
+
+fn describe(entry: &Object<'_>, running: &[Running], now: u64) -> Option<String> {
+    let (ident, name, stack) = (
+        entry.item(0)?.as_int()?,
+        entry.item(1)?.to_text(),
+        entry.item(2)?.to_text(),
+    );
+    let request = running
+        .iter()
+        .find(|running| i64::try_from(running.python) == Ok(ident));
+    let request = request.map_or_else(String::new, |running| {
+        let seconds = now.saturating_sub(running.since) as f64 / 1e6;
+        format!(": {}, for {seconds:.1} s", running.text)
+    });
+    let name = if name.is_empty() { format!("{ident}") } else { name };
+    Some(format!("thread {name}{request}\n{stack}"))
+}
+
+fn function<'py>(py: Python<'py>, name: &str) -> Result<'py, Object<'py>> {
+    py.execute(SOURCE, c"_mod_wsgi_frames")?.attribute(&py.text(name)?)
+}

@@ -1,0 +1,186 @@
+"""What is counted of requests, processes and threads."""
+
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+from client import wait_for
+
+pytestmark = [pytest.mark.mpms("event"), pytest.mark.differs("it has no such numbers")]
+
+CONFIG = """
+<Location "/wsgi-status">
+    SetHandler wsgi-status
+</Location>
+WSGIScriptAlias /app ${APPS}/metrics.py
+"""
+GROUP = """
+<Location "/wsgi-status">
+    SetHandler wsgi-status
+</Location>
+WSGIDaemonProcess shop {options}
+WSGIScriptAlias /app ${{APPS}}/metrics.py process-group=shop application-group=%{{GLOBAL}}
+"""
+
+
+def group_of(httpd, name: str | None = None) -> dict | None:
+    """The group of that name; None while nobody has reported it."""
+    if name is None:
+        name = "tests" if httpd.setup.daemon else ""
+    groups = json.loads(httpd.get("/wsgi-status?format=json").body)["groups"]
+    return next((group for group in groups if group["name"] == name), None)
+
+
+def await_group(httpd, condition, what: str, name: str | None = None) -> dict:
+    return wait_for(lambda: (group := group_of(httpd, name)) and condition(group) and group, what)
+
+
+def completed(number: int):
+    return lambda group: group["requests"]["completed"] == number
+
+
+def background(httpd, *targets: str) -> list[threading.Thread]:
+    threads = [threading.Thread(target=httpd.get, args=(target,)) for target in targets]
+    for thread in threads:
+        thread.start()
+    return threads
+
+
+def test_status_classes(start_httpd):
+    """Replies are counted by the class of their status; a cut one as failed, too."""
+    httpd = start_httpd(CONFIG)
+    for status in (200, 204, 302, 404, 404, 503):
+        httpd.get(f"/app/status?{status}")
+    httpd.get("/app/short")
+    httpd.log.expect("WSGI0409")
+    group = await_group(httpd, completed(7), "seven requests")
+    assert group["requests"]["status"] == [0, 3, 1, 2, 1]
+    assert group["requests"]["failed"] == 1
+    assert group["requests"]["running"] == 0
+
+
+def test_bodies(start_httpd):
+    """Bodies are counted in both directions, and the time that they take."""
+    httpd = start_httpd(CONFIG)
+    assert httpd.request("POST", "/app/read", body=b"x" * 100_000).body == b"100000"
+    group = await_group(httpd, completed(1), "the request")
+    assert (group["requests"]["input_bytes"], group["requests"]["output_bytes"]) == (100_000, 6)
+    assert group["times"]["input_read_time"]["count"] == 1
+    assert group["times"]["output_write_time"]["count"] == 1
+
+
+def test_times(start_httpd):
+    """Each phase has its histogram; they hold what the request took."""
+    httpd = start_httpd(CONFIG)
+    (thread,) = background(httpd, f"/app/wait?{httpd.root}/open")
+    await_group(httpd, lambda group: running_for(group) > 200_000, "the request to run for a while")
+    (httpd.root / "open").touch()
+    thread.join()
+    times = await_group(httpd, completed(1), "its end")["times"]
+    for phase in ("application_time", "request_time"):
+        assert times[phase]["count"] == 1
+        assert times[phase]["sum_us"] > 200_000
+        # Histograms are good to a few percent.
+        assert times[phase]["p50_us"] == pytest.approx(times[phase]["sum_us"], rel=0.05)
+    assert times["gil_wait_time"]["count"] == 1
+    assert times["queue_time"]["count"] == times["daemon_time"]["count"] == int(httpd.setup.daemon)
+
+
+def running_for(group: dict) -> int:
+    running = [thread["running"] for process in group["processes"] for thread in process["threads"]]
+    return max((request["elapsed_us"] for request in running if request), default=0)
+
+
+def test_what_runs(start_httpd):
+    """A thread shows what it runs, without the query, which may be secret."""
+    httpd = start_httpd(CONFIG)
+    (thread,) = background(httpd, f"/app/wait?{httpd.root}/open")
+    group = await_group(httpd, lambda group: group["requests"]["running"] == 1, "the request to run")
+    running = [thread["running"] for process in group["processes"] for thread in process["threads"]]
+    (request,) = [request for request in running if request]
+    assert request["request"] == "GET /app/wait"
+    assert request["application_group"] == f"localhost:{httpd.port}|/app"
+    (httpd.root / "open").touch()
+    thread.join()
+    group = await_group(httpd, completed(1), "its end")
+    assert group["requests"]["running"] == 0
+
+
+@pytest.mark.modes("daemon")
+def test_queue(start_httpd):
+    """Requests that wait for a thread are counted, and how long they waited."""
+    httpd = start_httpd(GROUP.format(options="threads=1"))
+    threads = background(httpd, f"/app/wait?{httpd.root}/open")
+    await_group(httpd, lambda group: group["requests"]["running"] == 1, "the first one to run", "shop")
+    threads += background(httpd, *[f"/app/wait?{httpd.root}/open"] * 3)
+    group = await_group(httpd, lambda group: group["queue_length"] == 3, "three that wait", "shop")
+    assert group["queue_bytes"] > 0
+    (httpd.root / "open").touch()
+    for thread in threads:
+        thread.join()
+    group = await_group(httpd, completed(4), "their end", "shop")
+    assert group["queue_length"] == 0
+    assert group["times"]["queue_time"]["max_us"] > 1000
+
+
+@pytest.mark.modes("daemon")
+def test_ends(start_httpd):
+    """Processes that end are counted by reason, and what they counted is not lost."""
+    httpd = start_httpd(GROUP.format(options="maximum-requests=3"))
+    pids = {httpd.get("/app/pid").body for _ in range(3)}
+    assert len(pids) == 1
+    group = await_group(httpd, lambda group: group["ends"] == {"maximum_requests": 1}, "the end", "shop")
+    assert group["starts"] == 2
+    assert group["requests"]["completed"] == 3
+    assert group["requests"]["status"] == [0, 3, 0, 0, 0]
+    assert sum(process["requests"]["completed"] for process in group["processes"]) == 0
+
+
+@pytest.mark.modes("daemon")
+def test_crash(start_httpd):
+    """A process that was killed is counted as a crash."""
+    httpd = start_httpd(GROUP.format(options=""))
+    os.kill(int(httpd.get("/app/pid").body), signal.SIGKILL)
+    group = await_group(httpd, lambda group: group["ends"] == {"crashed": 1}, "the crash", "shop")
+    assert group["requests"]["completed"] == 1
+    httpd.log.expect("WSGI0710")
+
+
+def test_usage(start_httpd):
+    """Processes have processor time, memory and interpreters."""
+    httpd = start_httpd(CONFIG)
+    httpd.get("/app")
+    group = await_group(httpd, completed(1), "the request")
+    (process,) = [process for process in group["processes"] if process["requests"]["completed"]]
+    assert process["memory"] > 1_000_000
+    assert process["cpu_user_us"] + process["cpu_system_us"] > 0
+    assert process["interpreters"] == 2
+    assert process["pid"] == int(httpd.get("/app/pid").body)
+
+
+def test_restart(start_httpd):
+    """A graceful restart forgets nothing in httpd's own processes, whose place others take."""
+    httpd = start_httpd(CONFIG)
+    for _ in range(3):
+        httpd.get("/app")
+    await_group(httpd, completed(3), "three requests")
+    httpd.graceful()
+    httpd.get("/app")
+    group = await_group(httpd, lambda group: group["requests"]["completed"] in (1, 4), "one more request")
+    assert group["requests"]["completed"] == 4
+
+
+@pytest.mark.modes("embedded")
+def test_children_come_and_go(start_httpd):
+    """What a child has counted outlives it, even when it was killed."""
+    httpd = start_httpd(CONFIG)
+    first = int(httpd.get("/app/pid").body)
+    await_group(httpd, completed(1), "the request")
+    os.kill(first, signal.SIGKILL)
+    wait_for(lambda: first not in httpd.pids(), "its end")
+    wait_for(lambda: httpd.get("/app/pid").body != str(first).encode(), "another one")
+    group = await_group(httpd, lambda group: group["requests"]["completed"] >= 2, "its requests")
+    assert first not in [process["pid"] for process in group["processes"]]
