@@ -76,7 +76,7 @@ def test_times(start_httpd):
     """Each phase has its histogram; they hold what the request took."""
     httpd = start_httpd(CONFIG)
     (thread,) = background(httpd, f"/app/wait?{httpd.root}/open")
-    await_group(httpd, lambda group: running_for(group) > 200_000, "the request to run for a while")
+    await_group(httpd, lambda group: running_for(group) > 600_000, "the request to run for a while")
     (httpd.root / "open").touch()
     thread.join()
     times = await_group(httpd, completed(1), "its end")["times"]
