@@ -43,7 +43,15 @@ impl Control {
             return Ok(Control { socket: socket.clone() });
         }
         if let Some(config) = &server.config {
-            let mut socket = Httpd::find(server.httpd.as_deref())?.pid_file(config)?.into_os_string();
+            let httpd = Httpd::find(server.httpd.as_deref())?;
+            let pid_file = httpd.pid_file(config).map_err(|said| {
+                let text = format!(
+                    "{:?} does not say which PidFile {config:?} names: {said}",
+                    httpd.program
+                );
+                Fault::new(645, text)
+            })?;
+            let mut socket = pid_file.into_os_string();
             socket.push(SUFFIX);
             return Ok(Control { socket: socket.into() });
         }
@@ -59,7 +67,7 @@ impl Control {
         match (found.pop(), found.is_empty()) {
             (Some(only), true) => Ok(only),
             (None, _) => Err(Fault::new(
-                641,
+                645,
                 "no running httpd with daemon process groups was found that this user may command; run it as root, or \
                  name the server by --config or --socket",
             )),

@@ -167,26 +167,22 @@ impl Httpd {
     }
 
     /// The `PidFile` that a configuration names.
-    pub fn pid_file(&self, configuration: &Path) -> Result<PathBuf, Fault> {
+    ///
+    /// # Errors
+    /// With httpd's own words.
+    pub fn pid_file(&self, configuration: &Path) -> Result<PathBuf, String> {
         let mut command = Command::new(&self.program);
         let run = command
             .args(["-t", "-D", "DUMP_RUN_CFG", "-f"])
             .arg(configuration)
             .stdin(Stdio::null())
             .output();
-        let output = run.map_err(|error| Fault::new(640, format!("{:?} does not run: {error}", self.program)))?;
+        let output = run.map_err(|error| error.to_string())?;
         let said = String::from_utf8_lossy(&output.stdout);
         let file = said.lines().find_map(|line| line.strip_prefix("PidFile: "));
         file.map(|file| PathBuf::from(file.trim_matches('"'))).ok_or_else(|| {
             let complaint = String::from_utf8_lossy(&output.stderr);
-            let complaint = complaint.split_ascii_whitespace().collect::<Vec<_>>().join(" ");
-            Fault::new(
-                640,
-                format!(
-                    "{:?} does not say which PidFile {configuration:?} names: {complaint}",
-                    self.program
-                ),
-            )
+            complaint.split_ascii_whitespace().collect::<Vec<_>>().join(" ")
         })
     }
 
