@@ -113,6 +113,19 @@ impl Supervisor {
                 group.look(tools);
             });
         }
+        self.show();
+        self.publish();
+        let configurations = &self.configurations;
+        self.groups.retain(|group| {
+            let named = configurations
+                .iter()
+                .any(|known| known.names.iter().any(|name| name == group.name()));
+            !group.finished() || (named && !self.stopping)
+        });
+    }
+
+    /// Shows how the groups are.
+    fn show(&mut self) {
         let states: Vec<(Vec<u8>, State)> = self
             .groups
             .iter()
@@ -124,14 +137,6 @@ impl Supervisor {
                 configuration.show(at, state.map_or(State::Draining, |(_, state)| *state));
             }
         }
-        self.publish();
-        let configurations = &self.configurations;
-        self.groups.retain(|group| {
-            let named = configurations
-                .iter()
-                .any(|known| known.names.iter().any(|name| name == group.name()));
-            !group.finished() || (named && !self.stopping)
-        });
     }
 
     /// Shows how everything is, from time to time.
@@ -332,6 +337,8 @@ impl Supervisor {
                     Ok((configuration, groups, level)) => {
                         self.log.level = level;
                         self.apply(configuration, groups);
+                        // httpd serves as soon as it has the answer.
+                        self.show();
                         self.answer(&FromSupervisor::Applied(generation));
                     }
                     Err(reason) => self.refuse(generation, &reason),
