@@ -315,7 +315,35 @@ def test_stop(start, what):
     httpd.log.allow("WSGI0505|WSGI0302|WSGI0303|WSGI0716|AH00045|WSGI0141|WSGI05|Thread|  File|Stack|stack")
 
 
+@EVERY_MPM
+def test_graceful(start):
+    """A graceful restart: what runs is finished by its old daemon, what comes is served by a new one."""
+    httpd = start("threads=4")
+    pid = httpd.get("/shop/pid").text
+    with ExitStack() as stack:
+        running = [send(httpd, "/shop/wait/go", stack) for _ in range(2)]
+        begun(httpd, "begun-go", 2)
+        for _ in range(2):
+            httpd.graceful()
+            wait_for(lambda: httpd.get("/shop/pid").text != pid, "a new daemon")
+        release(httpd, "go")
+        assert [connection.reply().body.decode() for connection in running] == [pid] * 2
+    wait_for(lambda: not program_of(int(pid)), "the old daemon's end")
+
+
 # --- bodies, forks, junk
+
+
+def test_spooled_upload(start):
+    """With request-spool=On even a large body holds no daemon thread before it is there."""
+    httpd = start("threads=1 request-spool=On")
+    size = 3_000_000
+    with httpd.connect() as slow:
+        slow.send_head("POST", "/shop/length", {"Content-Length": str(size)})
+        slow.send(bytes(size - 1))
+        assert httpd.get("/shop/pid").status == 200
+        slow.send(b"x")
+        assert slow.reply().body == str(size).encode()
 
 
 def test_slow_uploads(start):
