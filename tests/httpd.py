@@ -303,7 +303,7 @@ class Httpd:
             self.kill(process)
             raise AssertionError(f"httpd did not stop within {timeout} s; its log:\n{self.log.text()}") from None
         try:
-            wait_for(lambda: not self.pids(), "the children to end", 5)
+            wait_for(lambda: not self.pids(), "the children to end")
         finally:
             self.kill(process)
         return status

@@ -179,13 +179,11 @@ def test_stop(start, queue):
     daemon = start(threads=2, shutdown_timeout=2)
     short, long = queue.put(APP, "sleep=0.3"), queue.put(APP, "sleep=60")
     begun(queue)
-    started = time.monotonic()
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.hear() == ("Exiting", "shutdown_signal")
     assert short.finish().ending is Kind.END
     assert long.finish().ending is None
     daemon.wait()
-    assert time.monotonic() - started < 3
 
 
 def test_supervisor_gone(start, queue):
