@@ -105,16 +105,17 @@ def test_broken_script_keeps_old_if_not_preloaded(start_httpd):
 
     def prepare_more(httpd):
         prepare(httpd)
-        httpd.write("late.wsgi", OWN.format(text="version 0"))
+        httpd.write("late.wsgi", OWN.format(text='%d" % os.getpid() + b"'))
 
     httpd = start_httpd(BASE.format(options="processes=2 threads=2") + LATE, prepare_more)
     with Load(httpd, "/late") as load:
-        load.more(20)
+        # Neither of the two has to load it again.
+        wait_for(lambda: len({body for _, _, body in load.replies}) == 2, "both daemons to have loaded it")
         httpd.write("late.wsgi", "import no_such_module\n")
         httpd.log.expect("WSGI0510: this daemon cannot load .*late.wsgi, which its group serves")
         httpd.log.expect("WSGI0714: group 'shop': .* the old ones go on serving")
         load.more(20)
-        assert {body for _, _, body in load.replies} == {b"version 0"}
+        assert len({body for _, _, body in load.replies}) == 2
         httpd.write("late.wsgi", OWN.format(text="mended"))
         wait_for(lambda: load.replies[-1][2] == b"mended", "the mended script", 40)
     assert not load.failed()

@@ -7,6 +7,7 @@ import threading
 import pytest
 
 from errorlog import FORMAT, ErrorLog
+from httpd import APPS
 
 CONFIG = """
 LogLevel wsgi:debug
@@ -75,7 +76,7 @@ def test_call_site(start_httpd):
     httpd.get("/log?warning")
     record = httpd.log.expect(r"^by warning at logs\.py\(\d+\)$")[0]
     line = int(record.text.rpartition("(")[2].rstrip(")"))
-    source = (httpd.setup.module.parent.parent.parent / "tests/apps/logs.py").read_text().splitlines()
+    source = (APPS / "logs.py").read_text().splitlines()
     assert "LEVEL" in source[line - 1]
 
 

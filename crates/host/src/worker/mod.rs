@@ -119,7 +119,10 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         Some(Err(error)) => return unusable(&log, &format!("it cannot use its queue: {error}")),
         None => return unusable(&log, "it got no queue"),
     };
-    if let Some(code) = preload(&host, &settings.preload, &hearing, &log) {
+    let failed = preload(&host, &settings.preload, &hearing, &log);
+    // Exit handlers are not to be interrupted either.
+    preparation.serve(&host);
+    if let Some(code) = failed {
         host.stop_shared(watch::PATIENCE);
         return code;
     }
@@ -141,7 +144,6 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         bell,
         present: AtomicUsize::new(0),
     });
-    preparation.serve(&daemon.host);
     if !control.say(&FromDaemon::Ready) {
         return 0;
     }
