@@ -20,6 +20,7 @@ use crate::httpd::server::Server;
 use crate::httpd::{log, process};
 use crate::interpreters::Settings;
 use crate::module::Wsgi;
+use crate::supervisor::account;
 use crate::target::Target;
 
 /// The Python of this child; none if it did not start.
@@ -222,7 +223,10 @@ fn find(global: &Global) -> Result<&Python, String> {
     };
     let found = global
         .found
-        .get_or_try_init(|| python::find(&choice, process::child_identity().map(process::run_as)))
+        .get_or_try_init(|| {
+            let who = account::children();
+            python::find(&choice, process::child_identity().map(|_| process::run_as(&who)))
+        })
         .map_err(|error| error.to_string())?;
     Settings::embedded(global, None)
         .check(found.version)

@@ -1,5 +1,6 @@
 """What configtest, httpd's start and `wsgictl check --config` say about a configuration before a request comes."""
 
+import grp
 import json
 import os
 import pwd
@@ -32,6 +33,11 @@ MISTAKES = {
         "WSGI0183",
         "{root}/private.wsgi",
     ),
+    "unreadable access script": (
+        "<Location /x>\nWSGIAccessScript ${ROOT}/private.wsgi\n</Location>\n",
+        "WSGI0183",
+        "{root}/private.wsgi",
+    ),
     "hidden alias": (
         "WSGIScriptAlias /x ${APPS}/hello.py\nWSGIScriptAlias /x/y ${APPS}/where.py\n",
         "WSGI0184",
@@ -47,12 +53,17 @@ MISTAKES = {
 """Configurations with what is said about them: a code and words."""
 
 PASSING = {
+    "missing authentication script": (
+        "<Location /x>\nWSGIAuthUserScript ${ROOT}/later.wsgi\n</Location>\n",
+        "WSGI0186",
+        "{root}/later.wsgi",
+    ),
     "missing script": ("WSGIScriptAlias /x ${ROOT}/later.wsgi\n", "WSGI0186", "{root}/later.wsgi"),
     "missing folder to import from": ("WSGIDaemonProcess own python-path=${ROOT}/later\n", "WSGI0187", "{root}/later"),
 }
 """The same, where what is missing may come before a request does."""
 
-NEEDS_ROOT = {"closed folder", "unreadable script", "closed folder to import from"}
+NEEDS_ROOT = {"closed folder", "unreadable script", "unreadable access script", "closed folder to import from"}
 
 
 def prepare(httpd):
@@ -175,6 +186,31 @@ def test_error(new_httpd, config, words):
     for word in words:
         assert word.replace("{root}", str(httpd.root)).replace("{conf}", str(httpd.config)) in run.stderr
     assert remarks(run.stderr) == []
+
+
+@root_only
+@pytest.mark.modes("embedded")
+def test_supplementary_groups(start_httpd):
+    """What only a further group of the user's may enter is open to its daemons, and no mistake."""
+
+    def prepare(httpd):
+        shared = httpd.root / "shared"
+        subprocess.run(["/usr/bin/python3", "-m", "venv", "--without-pip", shared / "venv"], check=True)
+        httpd.write("shared/app.wsgi", (APPS / "hello.py").read_text())
+        shared.chmod(0o750)
+        os.chown(shared, 0, grp.getgrnam("sys").gr_gid)
+
+    httpd = start_httpd(
+        """
+        WSGIDaemonProcess own user=nobody supplementary-groups=sys home=${ROOT}/shared python-home=${ROOT}/shared/venv
+        WSGIHandlerScript hello ${ROOT}/shared/app.wsgi process-group=own application-group=%{GLOBAL}
+        WSGIImportScript ${ROOT}/shared/app.wsgi process-group=own application-group=%{GLOBAL}
+        """,
+        prepare,
+    )
+    httpd.log.expect(r"\[script \S+/shared/app\.wsgi\] loaded")
+    run = httpd.check()
+    assert (run.returncode, remarks(run.stderr)) == (0, [])
 
 
 # --- wsgictl check --config

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::ptr;
 
-use wsgi_core::python::RunAs;
+use wsgi_core::python::{RunAs, Who};
 
 use super::pool::Pool;
 use super::{ffi, text};
@@ -170,20 +170,29 @@ pub fn module_file() -> Option<PathBuf> {
 }
 
 /// As whom interpreters are asked about themselves, if not as this process's user.
-pub fn run_as((uid, gid): (u32, u32)) -> RunAs {
-    RunAs { uid, gid, isolate }
+pub fn run_as(who: &Who) -> RunAs<'_> {
+    RunAs { who, switch }
 }
 
-/// Cuts a command off from this process: it gets a session of its own, since whoever has root's terminal can type into it,
-/// and none of the descriptors that others may have left open.
-fn isolate(command: &mut Command) {
-    // SAFETY: between fork and exec this makes two system calls and touches no memory of the process's.
+/// Makes a command run as a user with all its groups, cut off from this process: it gets a session of its own, since
+/// whoever has root's terminal can type into it, and none of the descriptors that others may have left open.
+fn switch(command: &mut Command, who: &Who) {
+    let (uid, gid, gids) = (who.uid, who.gid, who.gids.clone());
+    // SAFETY: between fork and exec this makes system calls only; the list was made before.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             libc::setsid();
             // An old kernel does not know it; httpd's own descriptors close at exec anyway.
             libc::close_range(3, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC as c_int);
-            Ok(())
+            // No way back is left: these set the saved ids, too.
+            let switched = libc::setgroups(gids.len(), gids.as_ptr()) == 0
+                && libc::setresgid(gid, gid, gid) == 0
+                && libc::setresuid(uid, uid, uid) == 0;
+            if switched {
+                Ok(())
+            } else {
+                Err(std::io::Error::last_os_error())
+            }
         });
     }
 }

@@ -13,7 +13,7 @@ use crate::httpd::process;
 /// Whom httpd's children run as.
 pub fn children() -> Who {
     match process::child_identity() {
-        Some((uid, gid)) => who(uid, |user| groups_of(user, gid)),
+        Some((uid, gid)) => who(uid, gid, |user| groups_of(user, gid)),
         None => own(),
     }
 }
@@ -21,7 +21,7 @@ pub fn children() -> Who {
 /// Whom daemons with these options run as: the user `uid`, the group `gid`, and more groups.
 pub fn daemons(options: &DaemonOptions, uid: u32, gid: u32) -> Who {
     match process::child_identity() {
-        Some(_) => who(uid, |user| {
+        Some(_) => who(uid, gid, |user| {
             supplementary(options).map_or_else(|| groups_of(user, gid), |groups| [&groups[..], &[gid]].concat())
         }),
         None => own(),
@@ -31,15 +31,18 @@ pub fn daemons(options: &DaemonOptions, uid: u32, gid: u32) -> Who {
 /// The user that this process runs as.
 fn own() -> Who {
     let gids = getgroups().unwrap_or_default().into_iter().chain([getegid()]);
-    who(geteuid().as_raw(), |_| gids.map(Gid::as_raw).collect())
+    who(geteuid().as_raw(), getegid().as_raw(), |_| {
+        gids.map(Gid::as_raw).collect()
+    })
 }
 
-fn who(uid: u32, gids: impl FnOnce(Option<&User>) -> Vec<u32>) -> Who {
+fn who(uid: u32, gid: u32, gids: impl FnOnce(Option<&User>) -> Vec<u32>) -> Who {
     let user = User::from_uid(Uid::from_raw(uid)).ok().flatten();
     Who {
         gids: gids(user.as_ref()),
         name: user.map_or_else(|| format!("#{uid}"), |user| user.name),
         uid,
+        gid,
         has_acl,
     }
 }

@@ -110,8 +110,9 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                 }
                 let about = |reason| format!("WSGI0161: WSGIDaemonProcess {name}: {reason}");
                 let (uid, gid) = identity(options).map_err(about)?;
-                let python = match check_home(options, uid, gid)
-                    .and_then(|()| interpreter(global, options, uid, gid))
+                let who = account::daemons(options, uid, gid);
+                let python = match check_home(options, &who)
+                    .and_then(|()| interpreter(global, options, &who))
                     .and_then(|python| {
                         Settings::daemon(global, options, None).check(python.version)?;
                         Ok(python)
@@ -132,7 +133,7 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
                     options: Arc::clone(options),
                     preload: Vec::new(),
                     owner: Owner::of(server),
-                    who: account::daemons(options, uid, gid),
+                    who,
                 });
             }
         }
@@ -292,7 +293,7 @@ fn identity(options: &DaemonOptions) -> Result<(u32, u32), String> {
 }
 
 /// The working directory is there, and the daemons' user can get to it.
-fn check_home(options: &DaemonOptions, uid: u32, gid: u32) -> Result<(), String> {
+fn check_home(options: &DaemonOptions, who: &Who) -> Result<(), String> {
     // Below another root it is for the supervisor to see.
     let Some(home) = options.home.as_deref().filter(|_| options.chroot.is_none()) else {
         return Ok(());
@@ -301,17 +302,18 @@ fn check_home(options: &DaemonOptions, uid: u32, gid: u32) -> Result<(), String>
     if !home.is_dir() {
         return Err(format!("home={shown} is not a directory; create it, or correct home="));
     }
-    match account::daemons(options, uid, gid).barrier(home) {
+    match who.barrier(home) {
         Some(at) => Err(format!(
-            "the user that daemons run as (uid {uid}) cannot get to home={shown}: it may not enter {}; run 'chmod o+x' on \
+            "the user that daemons run as (uid {}) cannot get to home={shown}: it may not enter {}; run 'chmod o+x' on \
              that folder, or name another user",
+            who.uid,
             at.display()
         )),
         None => Ok(()),
     }
 }
 
-fn interpreter(global: &Global, options: &DaemonOptions, uid: u32, gid: u32) -> Result<Interpreter, String> {
+fn interpreter(global: &Global, options: &DaemonOptions, who: &Who) -> Result<Interpreter, String> {
     // What the group says about its Python goes before all that the server says.
     let own = options.python.is_some() || options.python_home.is_some();
     let choice = Choice {
@@ -326,6 +328,6 @@ fn interpreter(global: &Global, options: &DaemonOptions, uid: u32, gid: u32) -> 
             global.python.home.as_deref()
         },
     };
-    let run_as = process::child_identity().map(|_| process::run_as((uid, gid)));
+    let run_as = process::child_identity().map(|_| process::run_as(who));
     python::find_interpreter(&choice, run_as).map_err(|error| error.to_string())
 }

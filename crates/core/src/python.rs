@@ -17,7 +17,7 @@ use std::process::Command;
 
 pub use error::{Directive, PythonError};
 use probe::Answer;
-pub use reach::{Who, barrier};
+pub use reach::Who;
 
 /// The oldest Python that can load the host: its stable ABI is that of 3.10.
 pub const OLDEST: (u8, u8) = (3, 10);
@@ -36,14 +36,12 @@ pub struct Choice<'a> {
 
 /// Another user to ask an interpreter as. Only root may.
 #[derive(Clone, Copy, Debug)]
-pub struct RunAs {
+pub struct RunAs<'a> {
     /// The user.
-    pub uid: u32,
-    /// Its group.
-    pub gid: u32,
-    /// Cuts the command off from this process: its terminal, into which whoever holds it could type, and its
-    /// descriptors. The interpreter may be that user's own program.
-    pub isolate: fn(&mut Command),
+    pub who: &'a Who,
+    /// Makes the command run as that user, and cuts it off from this process: its terminal, into which whoever holds it
+    /// could type, and its descriptors. The interpreter may be that user's own program.
+    pub switch: fn(&mut Command, &Who),
 }
 
 /// A Python that can be loaded into a process.
@@ -73,13 +71,13 @@ pub struct Python {
 ///
 /// # Errors
 /// The first thing that is wrong, worded for the administrator in one line.
-pub fn find(choice: &Choice, run_as: Option<RunAs>) -> Result<Python, PythonError> {
+pub fn find(choice: &Choice, run_as: Option<RunAs<'_>>) -> Result<Python, PythonError> {
     let Examined { found, answer, target } = examine(choice, run_as)?;
     let library = library(&found.executable, &answer, found.version)?;
     if let Some(user) = run_as
-        && let Some(at) = barrier(&library, user.uid, user.gid)
+        && let Some(at) = user.who.barrier(&library)
     {
-        let uid = user.uid;
+        let uid = user.who.uid;
         return Err(PythonError::Barrier { path: library, at, uid });
     }
     let bin = found.executable.parent().unwrap_or(Path::new("/")).to_owned();
@@ -125,7 +123,7 @@ pub struct Interpreter {
 ///
 /// # Errors
 /// As [`find`].
-pub fn find_interpreter(choice: &Choice, run_as: Option<RunAs>) -> Result<Interpreter, PythonError> {
+pub fn find_interpreter(choice: &Choice, run_as: Option<RunAs<'_>>) -> Result<Interpreter, PythonError> {
     examine(choice, run_as).map(|examined| examined.found)
 }
 
@@ -136,7 +134,7 @@ struct Examined {
     target: Target,
 }
 
-fn examine(choice: &Choice, run_as: Option<RunAs>) -> Result<Examined, PythonError> {
+fn examine(choice: &Choice, run_as: Option<RunAs<'_>>) -> Result<Examined, PythonError> {
     let (target, directive) = target(choice)?;
     let executable = match &target {
         Target::Interpreter(path) => path.clone(),
@@ -306,7 +304,7 @@ fn check_version(venv: &Path, version: (u8, u8, u8)) -> Result<(), PythonError> 
 }
 
 /// `WSGIPythonHome` is a virtual environment of the interpreter that `WSGIPython` names.
-fn check_same(venv: &Path, version: (u8, u8, u8), python: &Path, run_as: Option<RunAs>) -> Result<(), PythonError> {
+fn check_same(venv: &Path, version: (u8, u8, u8), python: &Path, run_as: Option<RunAs<'_>>) -> Result<(), PythonError> {
     check_file(python, Directive::Python)?;
     if same_file(&venv.join("bin/python3"), python) {
         return Ok(());

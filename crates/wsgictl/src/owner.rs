@@ -1,9 +1,11 @@
 //! The user and group that requests run as.
 
+use std::ffi::CString;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Group, Uid, User, geteuid};
-use wsgi_core::python::{RunAs, barrier};
+use nix::unistd::{Gid, Group, Uid, User, geteuid, getgrouplist};
+use wsgi_core::python::{RunAs, Who};
 
 use crate::arguments::Parts;
 use crate::fault::Fault;
@@ -15,6 +17,7 @@ pub struct Owner {
     pub uid: u32,
     pub group: String,
     pub gid: u32,
+    who: Who,
 }
 
 /// Distributions' names for httpd's user, and a last resort.
@@ -54,17 +57,32 @@ impl Owner {
                 )
             })?,
         };
+        // As httpd's children: with all groups that the user is a member of.
+        let member = CString::new(user.name.as_bytes()).ok();
+        let groups = member.and_then(|name| getgrouplist(&name, group.gid).ok());
+        let who = Who {
+            name: user.name.clone(),
+            uid: user.uid.as_raw(),
+            gid: group.gid.as_raw(),
+            gids: groups
+                .unwrap_or_else(|| vec![group.gid])
+                .into_iter()
+                .map(Gid::as_raw)
+                .collect(),
+            has_acl: |_| false,
+        };
         Ok(Some(Owner {
             user: user.name,
-            uid: user.uid.as_raw(),
+            uid: who.uid,
             group: group.name,
-            gid: group.gid.as_raw(),
+            gid: who.gid,
+            who,
         }))
     }
 
     /// Makes sure that the user gets to `path`; `what` names it.
     pub fn reaches(&self, what: &str, path: &Path) -> Result<(), Fault> {
-        match barrier(path, self.uid, self.gid) {
+        match self.who.barrier(path) {
             None => Ok(()),
             Some(at) => Err(Fault::new(
                 623,
@@ -79,11 +97,12 @@ impl Owner {
 
     /// As [`wsgi_core::python::find`] takes it. The Python is one that the administrator names here and now, and it keeps
     /// the terminal that it is named from.
-    pub fn run_as(&self) -> RunAs {
+    pub fn run_as(&self) -> RunAs<'_> {
         RunAs {
-            uid: self.uid,
-            gid: self.gid,
-            isolate: |_| (),
+            who: &self.who,
+            switch: |command, who| {
+                command.uid(who.uid).gid(who.gid);
+            },
         }
     }
 }

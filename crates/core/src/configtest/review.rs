@@ -1,10 +1,10 @@
 //! Likely mistakes. Nothing is said that is not certain or nearly so.
 
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
 
 use super::effective::Effective;
 use super::mount::{Mount, literal};
@@ -13,6 +13,16 @@ use super::{Configuration, Group};
 use crate::group::GroupName;
 use crate::proxy::Header;
 use crate::python::Who;
+
+/// Directives that name a script other than by URL, and which of their words that is.
+const SCRIPTS: [(&str, usize); 6] = [
+    ("WSGIAccessScript", 0),
+    ("WSGIAuthGroupScript", 0),
+    ("WSGIAuthUserScript", 0),
+    ("WSGIDispatchScript", 0),
+    ("WSGIHandlerScript", 1),
+    ("WSGIImportScript", 0),
+];
 
 /// The code of what is said about a script that is missing.
 const MISSING: u16 = 186;
@@ -86,15 +96,6 @@ impl<'c> Review<'c> {
             if let Some(name) = node.word() {
                 self.group(node, &GroupName::parse(&name), host);
             }
-        } else if node.is("WSGIHandlerScript") {
-            let mut words = node.words();
-            words.word();
-            words.word();
-            while let Ok(Some((name, value))) = words.option() {
-                if name == b"process-group" {
-                    self.group(node, &GroupName::parse(&value), host);
-                }
-            }
         } else if node.is("WSGITrustedProxyHeaders") {
             let mut words = node.words();
             while let Some(word) = words.word() {
@@ -111,6 +112,37 @@ impl<'c> Review<'c> {
             && let Some(name) = &mount.options.process_group
         {
             self.group(node, name, host);
+        } else if let Some((_, index)) = SCRIPTS.iter().find(|(name, _)| node.is(name)) {
+            self.named(node, *index, host);
+        }
+    }
+
+    /// A directive that names a script by its word with that number.
+    fn named(&mut self, node: &Node, index: usize, host: Option<&[u8]>) {
+        let mut words = node.words();
+        let Some(script) = std::iter::from_fn(|| words.word()).nth(index) else {
+            return;
+        };
+        // Without the option only the scripts that httpd asks have a known place.
+        let mut group = (!node.is("WSGIHandlerScript")).then_some(GroupName::Global);
+        while let Ok(Some((name, value))) = words.option() {
+            if name == b"process-group" {
+                let name = GroupName::parse(&value);
+                self.group(node, &name, host);
+                group = Some(name);
+            }
+        }
+        let script = PathBuf::from(OsString::from_vec(script));
+        if !self.files || !script.is_absolute() {
+            return;
+        }
+        if let Ok(false) = script.try_exists() {
+            let text = format!("{}: the script {} does not exist", node.name, script.display());
+            return self.find(MISSING, node, text);
+        }
+        if let Some(group) = group {
+            let runs_as = self.runs_as(Some(group));
+            self.readable(node, &script, &runs_as);
         }
     }
 
@@ -175,33 +207,40 @@ impl<'c> Review<'c> {
             let text = format!("the script {shown} does not exist; requests for it are answered 404");
             return self.find(MISSING, mount.node, text);
         }
-        let (who, role) = match self.runs_as(levels, mount) {
-            RunsAs::Children => (httpd, "httpd's children run as"),
-            RunsAs::Daemons(group) => (&group.who, "the daemons of its group run as"),
-            RunsAs::Unknown => return,
-        };
-        if let Some(at) = who.barrier(&script) {
-            let text = unreachable(who, role, &format!("the script {shown}"), &at);
-            self.find(182, mount.node, text);
-        } else if who.cannot_read(&script) {
-            let text = format!(
-                "the user {} that {role} may not read the script {shown}; requests for it are answered 500: run 'chmod o+r' \
-                 on the file, or name another user",
-                who.name
-            );
-            self.find(183, mount.node, text);
-        }
-    }
-
-    fn runs_as(&self, levels: &[&'c [Node]], mount: &Mount<'c>) -> RunsAs<'c> {
-        let written = match &mount.options.process_group {
+        let group = match &mount.options.process_group {
             Some(name) => Some(name.clone()),
             None => Effective::at(levels, mount.path(), &mount.target)
                 .process_group
                 .and_then(Node::word)
                 .map(|name| GroupName::parse(&name)),
         };
-        match written {
+        let runs_as = self.runs_as(group);
+        self.readable(mount.node, &script, &runs_as);
+    }
+
+    /// Whoever runs a script can get to it and read it.
+    fn readable(&mut self, node: &Node, script: &Path, runs_as: &RunsAs<'_>) {
+        let (who, role) = match runs_as {
+            RunsAs::Children => (&self.configuration.who, "httpd's children run as"),
+            RunsAs::Daemons(group) => (&group.who, "the daemons of its group run as"),
+            RunsAs::Unknown => return,
+        };
+        let shown = script.display();
+        if let Some(at) = who.barrier(script) {
+            let text = unreachable(who, role, &format!("the script {shown}"), &at);
+            self.find(182, node, text);
+        } else if who.cannot_read(script) {
+            let text = format!(
+                "the user {} that {role} may not read the script {shown}; requests for it are answered 500: run 'chmod o+r' \
+                 on the file, or name another user",
+                who.name
+            );
+            self.find(183, node, text);
+        }
+    }
+
+    fn runs_as(&self, group: Option<GroupName>) -> RunsAs<'c> {
+        match group {
             None | Some(GroupName::Global) => RunsAs::Children,
             Some(GroupName::Literal(name)) => match self.configuration.group(&name) {
                 Some(group) if !group.chroot => RunsAs::Daemons(group),

@@ -38,6 +38,7 @@ fn who(name: &str, uid: u32) -> Who {
     Who {
         name: name.to_owned(),
         uid,
+        gid: uid,
         gids: vec![uid],
         has_acl: |_| false,
     }
@@ -99,7 +100,7 @@ fn groups() {
         ("<Location /x>\nWSGIProcessGroup none\n</Location>", &["WSGI0180: f:"]),
         ("WSGIScriptAlias /x $x process-group=none", &["WSGI0180: f:"]),
         (
-            "WSGIHandlerScript h /x process-group=none application-group=a",
+            "WSGIHandlerScript h x process-group=none application-group=a",
             &["WSGI0180: f:"],
         ),
         (
@@ -181,6 +182,15 @@ fn scripts() {
         alias(&closed.join("app"), ""),
         alias(&closed.join("app"), "\nAssignUserID ann ann"),
     ];
+    let line = |line: &str| findings(&line.replace('@', &open.display().to_string())).join(" ");
+    let others = [
+        line("WSGIAccessScript @/app"),
+        line("WSGIAccessScript @/private"),
+        line("<Location /x>\nWSGIAuthUserScript @/none\n</Location>"),
+        line("WSGIHandlerScript h @/private"),
+        line("WSGIHandlerScript h @/private process-group=all"),
+        line("WSGIImportScript @/private process-group=%{ENV:X} application-group=x"),
+    ];
     let mut with_path = configuration("\nWSGIDaemonProcess all");
     with_path.groups[0].python_path =
         format!("{0}:{0}/in:{1}:/no/such/folder", closed.display(), open.display()).into();
@@ -201,6 +211,8 @@ fn scripts() {
         &[],
     ];
     assert_eq!(codes, expected);
+    let expected = ["", "WSGI0183: f:", "WSGI0186: f:", "", "WSGI0183: f:", ""];
+    assert_eq!(others, expected);
     assert!(
         seen[3][0].contains("the user www that httpd's children run as"),
         "{}",

@@ -116,12 +116,12 @@ impl fmt::Display for PythonError {
             ),
             Self::Barrier { path, at, uid } => write!(
                 f,
-                "WSGI0204: the user that httpd's children run as (uid {uid}) cannot get to {path:?}: it may not enter \
+                "WSGI0204: the user that is to run it (uid {uid}) cannot get to {path:?}: it may not enter \
                  {at:?}; run 'chmod o+x' on that folder, or use a Python elsewhere"
             ),
             Self::NotExecutable { path, uid: Some(uid) } => write!(
                 f,
-                "WSGI0205: the user that httpd's children run as (uid {uid}) may not execute {path:?}; correct its \
+                "WSGI0205: the user that is to run it (uid {uid}) may not execute {path:?}; correct its \
                  permissions"
             ),
             Self::NotExecutable { path, uid: None } => {

@@ -5,14 +5,12 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::RunAs;
 use super::error::PythonError;
-use super::reach::barrier;
 
 /// How long the interpreter may take: it needs 20 ms, but its files may lie on a slow disk.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -57,18 +55,22 @@ pub struct Answer {
 ///
 /// # Errors
 /// It cannot be run by the user, does not start, takes too long, or answers something else.
-pub fn ask(executable: &Path, run_as: Option<RunAs>) -> Result<Answer, PythonError> {
+pub fn ask(executable: &Path, run_as: Option<RunAs<'_>>) -> Result<Answer, PythonError> {
     let path = || executable.to_owned();
     let said = run(executable, run_as).map_err(|error| match (error.kind(), run_as) {
         (io::ErrorKind::TimedOut, _) => PythonError::TimedOut {
             path: path(),
             seconds: PATIENCE.as_secs(),
         },
-        (io::ErrorKind::PermissionDenied, Some(RunAs { uid, gid, .. })) => match barrier(executable, uid, gid) {
-            Some(at) => PythonError::Barrier { path: path(), at, uid },
+        (io::ErrorKind::PermissionDenied, Some(RunAs { who, .. })) => match who.barrier(executable) {
+            Some(at) => PythonError::Barrier {
+                path: path(),
+                at,
+                uid: who.uid,
+            },
             None => PythonError::NotExecutable {
                 path: path(),
-                uid: Some(uid),
+                uid: Some(who.uid),
             },
         },
         (io::ErrorKind::PermissionDenied, None) => PythonError::NotExecutable {
@@ -98,7 +100,7 @@ pub fn ask(executable: &Path, run_as: Option<RunAs>) -> Result<Answer, PythonErr
 }
 
 /// Everything that the interpreter writes, standard error included.
-fn run(executable: &Path, run_as: Option<RunAs>) -> io::Result<Vec<u8>> {
+fn run(executable: &Path, run_as: Option<RunAs<'_>>) -> io::Result<Vec<u8>> {
     // A socket instead of a pipe: reading from it can have a time limit.
     let (ours, theirs) = UnixStream::pair()?;
     let mut command = Command::new(executable);
@@ -114,8 +116,7 @@ fn run(executable: &Path, run_as: Option<RunAs>) -> io::Result<Vec<u8>> {
         command.env("LD_LIBRARY_PATH", folders);
     }
     if let Some(user) = run_as {
-        command.uid(user.uid).gid(user.gid);
-        (user.isolate)(&mut command);
+        (user.switch)(&mut command, user.who);
     }
     let mut child = command.spawn()?;
     // The command holds copies of their end; while it lives there is no end of file.

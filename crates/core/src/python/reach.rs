@@ -7,18 +7,6 @@ use std::path::{Component, Path, PathBuf};
 /// The longest chain of symbolic links that Linux follows (path_resolution(7)).
 const LINKS: usize = 40;
 
-/// The first folder on the way to `path` that the user `uid` with the group `gid` may not enter, as its permission bits
-/// say; `None` when there is none (or when this process cannot tell). Symbolic links are followed. Whether the file
-/// itself may be read or run is not asked.
-///
-/// Access control lists and supplementary groups are not looked at: they can only make a barrier passable.
-pub fn barrier(path: &Path, uid: u32, gid: u32) -> Option<PathBuf> {
-    if uid == 0 {
-        return None;
-    }
-    walk(path, uid, &[gid], &mut 0)
-}
-
 /// A user with everything that counts for what it may do with files.
 #[derive(Clone, Debug)]
 pub struct Who {
@@ -26,6 +14,8 @@ pub struct Who {
     pub name: String,
     /// The user.
     pub uid: u32,
+    /// Its primary group.
+    pub gid: u32,
     /// All its groups.
     pub gids: Vec<u32>,
     /// Whether a file has an access control list: then nothing is said about it.
@@ -33,7 +23,9 @@ pub struct Who {
 }
 
 impl Who {
-    /// As [`barrier`], with all groups and without those folders that are not known well enough.
+    /// The first folder on the way to `path` that the user may not enter, as its permission bits say; `None` when there is
+    /// none, or when that cannot be known. Symbolic links are followed. Whether the file itself may be read or run is not
+    /// asked.
     pub fn barrier(&self, path: &Path) -> Option<PathBuf> {
         if self.uid == 0 {
             return None;
@@ -117,32 +109,28 @@ mod tests {
         for (folder, mode) in [(&base, 0o755), (&closed, 0o700)] {
             fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
         }
-        let stranger = u32::MAX - 7;
-        let owner = fs::metadata(&base).unwrap().uid();
-        let closed_found = barrier(&base.join("link/file"), stranger, stranger);
-        let direct = barrier(&closed.join("in/../in/file"), stranger, stranger);
-        let own = barrier(&closed.join("in/file"), owner, stranger);
-        let who = |gids: &[u32], has_acl| Who {
+        let (file, stranger) = (closed.join("in/file"), u32::MAX - 7);
+        let stat = fs::metadata(&closed).unwrap();
+        let who = |uid: u32, gids: &[u32], has_acl| Who {
             name: String::new(),
-            uid: stranger,
+            uid,
+            gid: stranger,
             gids: gids.to_vec(),
             has_acl,
         };
-        let group = fs::metadata(&closed).unwrap().gid();
+        let other = who(stranger, &[stranger], |_| false);
+        let linked = other.barrier(&base.join("link/file"));
+        let direct = other.barrier(&closed.join("in/../in/file"));
+        let own = who(stat.uid(), &[], |_| false).barrier(&file);
         fs::set_permissions(&closed, fs::Permissions::from_mode(0o710)).unwrap();
-        fs::set_permissions(closed.join("in/file"), fs::Permissions::from_mode(0o640)).unwrap();
-        let file = closed.join("in/file");
-        let seen = [
-            who(&[stranger], |_| false),
-            who(&[stranger, group], |_| false),
-            who(&[], |_| true),
-        ]
-        .map(|who| (who.barrier(&file), who.cannot_read(&file)));
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+        let member = who(stranger, &[stranger, stat.gid()], |_| false);
+        let listed = who(stranger, &[], |_| true);
+        let seen = [&other, &member, &listed].map(|who| (who.barrier(&file), who.cannot_read(&file)));
         fs::remove_dir_all(&base).unwrap();
-        assert_eq!(closed_found.as_deref(), Some(closed.as_path()));
-        assert_eq!(direct.as_deref(), Some(closed.as_path()));
+        assert_eq!((linked.as_ref(), direct.as_ref()), (Some(&closed), Some(&closed)));
         assert_eq!(own, None);
         assert_eq!(seen, [(Some(closed), true), (None, false), (None, false)]);
-        assert_eq!(barrier(Path::new("/"), stranger, stranger), None);
+        assert_eq!(other.barrier(Path::new("/")), None);
     }
 }
