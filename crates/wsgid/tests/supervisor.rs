@@ -43,6 +43,19 @@ fn a_daemon_has_what_it_needs_and_nothing_else() {
 }
 
 #[test]
+fn groups_are_shown_before_httpd_goes_on() {
+    let mut world = World::new();
+    let groups: Vec<_> = (0..20)
+        .map(|number| world.group(&format!("group-{number}"), ""))
+        .collect();
+    for _ in 0..5 {
+        let configuration = world.configure(&groups).unwrap();
+        let failed = (0..groups.len()).filter(|at| matches!(configuration.state(*at), State::Failed { .. }));
+        assert_eq!(failed.count(), 0);
+    }
+}
+
+#[test]
 fn the_first_request_starts_a_daemon() {
     let mut world = World::new();
     let mut group = world.group("shop", "processes=2");

@@ -106,7 +106,11 @@ impl World {
     pub fn configure(&mut self, groups: &[Group]) -> Result<Configuration, String> {
         self.generation += 1;
         let status = rustix::fs::memfd_create("status", MemfdFlags::CLOEXEC).unwrap();
-        rustix::fs::ftruncate(&status, 4096).unwrap();
+        // As httpd does it: until the supervisor shows something else the groups have failed.
+        let failed = status::encode(State::Failed { retry: None });
+        let status = File::from(status);
+        status.write_all_at(&failed.repeat(64), 0).unwrap();
+        let status = OwnedFd::from(status);
         let (read, write) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC).unwrap();
         let begin = ToSupervisor::Begin(Begin {
             listens: false,
@@ -133,14 +137,16 @@ impl World {
             lifeline: write,
             status: File::from(status),
         };
-        let mut answer = None;
-        await_that("an answer", || {
+        // Without a pause: what holds from the answer on is looked at before the supervisor has done anything more.
+        let asked = Instant::now();
+        let answer = loop {
             if let Received::Message(bytes, _) = socket::receive(self.control.as_ref().unwrap()) {
-                answer = Some(FromSupervisor::decode(&bytes).unwrap());
+                break FromSupervisor::decode(&bytes).unwrap();
             }
-            answer.is_some()
-        });
-        match answer.unwrap() {
+            assert!(asked.elapsed() < NEVER, "no answer");
+            std::thread::yield_now();
+        };
+        match answer {
             FromSupervisor::Applied(generation) => {
                 assert_eq!(generation, self.generation);
                 Ok(configuration)
