@@ -84,16 +84,6 @@ impl<'s> Server<'s> {
         ServerId(self.as_ptr().addr())
     }
 
-    /// `ServerName` as it is written; `None` for a virtual host that has none. httpd makes up a name for that one: the main
-    /// server's, or a bogus one (`ap_fini_vhost_config` in `vhost.c`).
-    pub fn name(self) -> Option<&'s [u8]> {
-        // SAFETY: live servers.
-        let same = unsafe { (*self.as_ptr()).server_hostname == (*self.main().as_ptr()).server_hostname };
-        let name = self.hostname();
-        let made_up = (self.is_virtual() && same) || name.starts_with(b"bogus_host_without_");
-        (!made_up).then_some(name)
-    }
-
     /// The file or pipe that `ErrorLog` leads to, once the logs are open; `None` where the log is no such thing (syslog).
     pub fn error_log(self) -> Option<BorrowedFd<'s>> {
         // SAFETY: a live server; its log stays open as long as the configuration.

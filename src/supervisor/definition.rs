@@ -33,10 +33,8 @@ pub enum ScriptOwner {
 #[derive(Clone, Debug)]
 pub struct Owner {
     server: ServerId,
-    /// What httpd calls it.
+    /// `ServerName`; the main server's where it has none.
     pub hostname: Vec<u8>,
-    /// `ServerName`, if it has one.
-    name: Option<Vec<u8>>,
 }
 
 impl Owner {
@@ -45,13 +43,13 @@ impl Owner {
         server.is_virtual().then(|| Owner {
             server: server.id(),
             hostname: server.hostname().to_vec(),
-            name: server.name().map(<[u8]>::to_vec),
         })
     }
 
-    /// Whether that server may use the group: it defines it, or has the same `ServerName`.
+    /// Whether that server may use the group: it defines it, or has the same `ServerName`. A virtual host that says none
+    /// has the main server's, from httpd: so the two hosts of a site that is the only one, for http and https, share.
     pub fn admits(&self, server: Server<'_>) -> bool {
-        self.server == server.id() || (self.name.is_some() && self.name.as_deref() == server.name())
+        self.server == server.id() || self.hostname == server.hostname()
     }
 }
 
