@@ -110,16 +110,20 @@ def check(server: Server, workloads: list[Workload]) -> None:
 
 
 def measure_memory(results: report.Results, folder: Path, contender: Contender, rounds: int) -> None:
-    """One server at a time with hello loaded and every thread used: what several have mapped would be shared."""
+    """One server at a time with hello loaded and every thread used: what several have mapped would be shared. And how
+    long it takes from its start to its first reply."""
     for turn in range(rounds):
         server = Server(folder / f"memory-{turn}", contender, [HELLO])
+        begin = time.monotonic()
         server.start()
         try:
             check(server, [HELLO])
+            started = time.monotonic() - begin
             load.run(server, HELLO, clients=16, seconds=1)
             each = [memory(pid) for pid in server.processes()]
             total = {"number": len(each)} | {name: sum(one[name] for one in each) for name in each[0]}
             total["largest"] = max(one["pss"] for one in each)
+            total["start_ms"] = round(started * 1000)
             results.memory.setdefault(contender.name, []).append(total)
         finally:
             server.stop()

@@ -103,4 +103,5 @@ def memory_table(results: Results, contenders: list[Contender]) -> str:
     for contender in contenders:
         samples = results.memory[contender.name]
         rows.append([contender.title] + [f"{median(s[name] for s in samples):.0f}" for name in samples[0]])
-    return table(["all processes, KB", "number", "PSS", "private", "RSS", "largest PSS"], rows)
+    head = ["all processes, KB", "number", "PSS", "private", "RSS", "largest PSS", "ms to first reply"]
+    return table(head, rows)

@@ -162,7 +162,7 @@ class Server:
                 return
             except OSError:
                 pass
-            time.sleep(0.05)
+            time.sleep(0.005)
         self.stop()
         raise ServerError(f"{self.contender.title} did not come up:\n{self.log()}")
 
