@@ -147,7 +147,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             place: Place::Main,
             help: c"Has no effect: nothing is sent to a collector",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, telemetry, "WSGITelemetryOptions", "has no effect: nothing is sent to a collector")
+                note(config, arguments, telemetry, "WSGITelemetryOptions", "has no effect: nothing is sent to a collector; SetHandler wsgi-status shows the numbers, with ?format=openmetrics to Prometheus")
             }),
         },
         Directive {
@@ -157,7 +157,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             place: Place::Main,
             help: c"Has no effect: nothing is sent to a collector",
             set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, service, "WSGITelemetryService", "has no effect: nothing is sent to a collector")
+                note(config, arguments, service, "WSGITelemetryService", "has no effect: nothing is sent to a collector; SetHandler wsgi-status shows the numbers, with ?format=openmetrics to Prometheus")
             }),
         },
         Directive {

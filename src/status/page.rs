@@ -58,7 +58,7 @@ fn section(group: &Group, now: u64) -> Markup {
                 }
                 (fact("time, p50", &time(total.p50_us), &format!("p99 {}", time(total.p99_us))))
                 (fact("server errors", &count(group.requests.status[4]), &share(group.requests.status[4], group.requests.completed)))
-                (fact("memory", &bytes(group.memory()), &format!("{} processes", group.processes.len())))
+                (fact("memory", &bytes(group.memory()), &processes_of(group.processes.len())))
                 (fact("processor", &time(Some(group.cpu_user_us.saturating_add(group.cpu_system_us))), ""))
                 figure { (sparkline(group)) figcaption { "requests, last " (group.history.len() as u64 * group.history_seconds / 60) " min" } }
             }
@@ -190,6 +190,13 @@ fn bar(number: u64, most: u64) -> u64 {
     match number {
         0 => 1,
         _ => ((number as f64 / most as f64 * 40.0) as u64).clamp(2, 40),
+    }
+}
+
+fn processes_of(number: usize) -> String {
+    match number {
+        1 => "1 process".to_owned(),
+        _ => format!("{number} processes"),
     }
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def application(environ, start_response):
-    action = environ["PATH_INFO"].strip("/").replace("/", "_") or "hello"
+    action = environ["PATH_INFO"].strip("/").partition("/")[0] or "hello"
     return globals()[f"do_{action}"](environ, start_response, environ["QUERY_STRING"])
 
 

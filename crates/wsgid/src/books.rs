@@ -21,9 +21,9 @@ pub struct Books {
 }
 
 impl Books {
-    /// A daemon says why it ends.
+    /// A daemon says why it ends. The first reason is the one that the others follow from.
     pub fn said(&mut self, id: ProcessId, reason: Reason) {
-        self.reasons.insert(id, reason.name());
+        self.reasons.entry(id).or_insert(reason.name());
     }
 
     /// A daemon was asked to end; unless it has a reason of its own, it is replaced.
@@ -64,6 +64,7 @@ mod tests {
         let end = |books: &mut Books, id, exit| books.ended(ProcessId(id), exit, None, Usage::default());
         books.said(ProcessId(1), Reason::MaximumRequests);
         books.asked(ProcessId(1));
+        books.said(ProcessId(1), Reason::ShutdownSignal);
         end(&mut books, 1, Exit::Code(0));
         books.asked(ProcessId(2));
         books.forced(ProcessId(2));
