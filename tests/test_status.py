@@ -31,7 +31,7 @@ def group_of(httpd) -> dict:
     """The group that the application runs in."""
     name = GROUP if httpd.setup.daemon else ""
     found = [group for group in report(httpd)["groups"] if group["name"] == name]
-    return found[0] if found else {"requests": {"completed": 0}}
+    return found[0] if found else {"requests": {"completed": 0, "failed": 0}}
 
 
 def test_counts(start_httpd):
