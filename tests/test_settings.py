@@ -317,7 +317,9 @@ def test_own_gil_refused(new_httpd, setup, config, says):
     """A Python that cannot bear several GILs is refused when the configuration is tested."""
     run = new_httpd(config + "\n").check()
     if says and version(setup) < (3, 13):
-        assert run.returncode != 0
+        # Where there are other daemons, Python in httpd is not worth more than a warning; and they are looked at first.
+        says = ["3.13"] if setup.daemon else says
+        assert setup.daemon or run.returncode != 0
         for word in says:
             assert word in run.stderr
     else:
