@@ -117,4 +117,4 @@ def test_supervisor_killed_after_the_group_is_gone(start_httpd):
     assert not shop.traces(httpd, "ran-late")
     assert httpd.get("/").status == 200
     httpd.log.expect("WSGI0504")
-    httpd.log.allow("WSGI0141|WSGI0142")
+    httpd.log.allow("WSGI0141|WSGI0142|WSGI0712: .* the supervisor has ended")
