@@ -3,6 +3,7 @@
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
@@ -21,6 +22,9 @@ pub struct Queue {
     epoll: OwnedFd,
     /// Readable when waiting is called off.
     off: OwnedFd,
+    /// What of a datagram does not fit into the buffer of the thread that takes it. One for all, since one takes at a
+    /// time: so much for each thread would be most of what a small application needs.
+    overflow: Mutex<Vec<u8>>,
 }
 
 /// A request as it was taken.
@@ -45,6 +49,8 @@ pub enum Popped {
 /// the last of httpd's processes go that could use it.
 const CLOSING: Duration = Duration::from_secs(2);
 
+/// Bytes of a usual datagram, and some more.
+const USUAL: usize = 4 * 1024;
 const REQUEST: u64 = 0;
 const OFF: u64 = 1;
 
@@ -59,19 +65,24 @@ impl Queue {
         let wait_for = EventFlags::IN | EventFlags::EXCLUSIVE;
         epoll::add(&epoll, &socket, EventData::new_u64(REQUEST), wait_for)?;
         epoll::add(&epoll, &off, EventData::new_u64(OFF), EventFlags::IN)?;
-        Ok(Queue { socket, epoll, off })
+        Ok(Queue {
+            socket,
+            epoll,
+            off,
+            overflow: Mutex::default(),
+        })
     }
 
-    /// A buffer that holds any datagram.
+    /// A buffer that holds a usual datagram; it grows with a larger one.
     pub fn buffer() -> Vec<u8> {
-        vec![0; MAX_DATAGRAM + 1]
+        vec![0; USUAL]
     }
 
     /// Waits for a request. One thread at a time.
     ///
     /// # Errors
     /// When the queue cannot be used any more.
-    pub fn pop(&self, buffer: &mut [u8]) -> Result<Popped, Errno> {
+    pub fn pop(&self, buffer: &mut Vec<u8>) -> Result<Popped, Errno> {
         let mut space = [MaybeUninit::uninit(); 2];
         let events = match epoll::wait(&self.epoll, &mut space[..], None) {
             Ok((events, _)) => events,
@@ -110,15 +121,23 @@ impl Queue {
         )
     }
 
-    fn take(&self, buffer: &mut [u8]) -> Result<Option<Taken>, Errno> {
+    fn take(&self, buffer: &mut Vec<u8>) -> Result<Option<Taken>, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-        let message = match recvmsg(&self.socket, &mut [IoSliceMut::new(buffer)], &mut control, flags) {
+        let mut overflow = self.overflow.lock().unwrap_or_else(PoisonError::into_inner);
+        overflow.resize(MAX_DATAGRAM + 1, 0);
+        let own = buffer.len();
+        let mut slices = [IoSliceMut::new(buffer), IoSliceMut::new(&mut overflow)];
+        let message = match recvmsg(&self.socket, &mut slices, &mut control, flags) {
             Ok(message) => message,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
             Err(error) => return Err(error),
         };
+        if let Some(more) = message.bytes.checked_sub(own) {
+            buffer.extend_from_slice(&overflow[..more]);
+        }
+        drop(overflow);
         let mut far = None;
         for part in control.drain() {
             if let RecvAncillaryMessage::ScmRights(mut received) = part {

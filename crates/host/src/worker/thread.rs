@@ -84,7 +84,7 @@ impl Daemon {
     }
 
     /// Waits for a request, as the leader; `None` when there is nothing to wait for any more.
-    fn take(&self, buffer: &mut [u8]) -> Option<Taken> {
+    fn take(&self, buffer: &mut Vec<u8>) -> Option<Taken> {
         loop {
             match self.queue.pop(buffer) {
                 Ok(Popped::Request(taken)) => return Some(taken),
