@@ -1,18 +1,20 @@
-//! What an interpreter's callbacks are told about requests (`api/events.py`). Without a callback nothing of it is made,
-//! but for the dict that each request has.
+//! What an interpreter's callbacks are told about requests (`api/events.py`). Without a callback nothing of it is made.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::live::{Live, Seen};
 use super::request::Request;
-use crate::python::{Kept, Object, Python, Result, thread_number, waits};
+use crate::python::{GilCell, Kept, Object, Python, Result, thread_number, waits};
 
 /// Who wants to be told, and what tells him.
 pub struct Events {
     /// `mod_wsgi.event_callbacks`
     callbacks: Kept,
-    /// `mod_wsgi.active_requests`
-    active: Kept,
+    /// `mod_wsgi.active_requests`, once somebody has asked for it.
+    active: GilCell<Option<Kept>>,
+    /// The requests that run in this interpreter.
+    running: GilCell<Vec<Arc<Live>>>,
     /// `(facts, environ, application, data) -> application, CPU times`
     started: Kept,
     /// `(id, status, headers, exc_info, data)`
@@ -51,7 +53,8 @@ impl Events {
         let of = |module: &Object<'py>, name: &str| module.attribute(&py.text(name)?).map(Object::keep);
         Ok(Events {
             callbacks: of(mod_wsgi, "event_callbacks")?,
-            active: of(mod_wsgi, "active_requests")?,
+            active: GilCell::default(),
+            running: GilCell::default(),
             started: of(events, "request_started")?,
             responding: of(events, "response_started")?,
             finished: of(events, "request_finished")?,
@@ -66,21 +69,35 @@ impl Events {
         self.callbacks.get(py).length() > 0
     }
 
-    /// Lists the request among the active ones, until what is returned drops.
-    pub fn enter<'a, 'py>(
-        &'a self,
-        py: Python<'py>,
-        live: &'a Live,
-        request: &Request<'_>,
-    ) -> Result<'py, Active<'a, 'py>> {
-        let data = py.dict()?;
-        let id = request.variable(b"mod_wsgi.request_id");
-        let id = id.map(|id| py.latin1(id)).transpose()?;
-        if let Some(id) = &id {
-            self.active.get(py).set_item(id, &data)?;
+    /// Lists the request among those that run, until what is returned drops.
+    pub fn enter<'a, 'py>(&'a self, py: Python<'py>, live: &'a Arc<Live>) -> Result<'py, Active<'a, 'py>> {
+        live.show(py, true);
+        self.running.with(py, |running| running.push(Arc::clone(live)));
+        let active = Active { py, events: self, live };
+        if let Some(requests) = self.listed(py) {
+            list(py, &requests, live)?;
         }
-        live.show(py, Seen { id, data });
-        Ok(Active { py, events: self, live })
+        Ok(active)
+    }
+
+    /// `mod_wsgi.active_requests`, which is kept from the first time on.
+    pub fn active<'py>(&self, py: Python<'py>) -> Result<'py, Object<'py>> {
+        if let Some(requests) = self.listed(py) {
+            return Ok(requests);
+        }
+        let requests = py.dict()?;
+        let kept = requests.clone().keep();
+        let old = self.active.with(py, |active| active.replace(kept));
+        drop(old);
+        for live in self.running.with(py, |running| running.clone()) {
+            list(py, &requests, &live)?;
+        }
+        Ok(requests)
+    }
+
+    fn listed<'py>(&self, py: Python<'py>) -> Option<Object<'py>> {
+        self.active
+            .with(py, |active| active.as_ref().map(|active| active.get(py).clone()))
     }
 
     /// The request is about to run; returns what is to be called.
@@ -93,7 +110,7 @@ impl Events {
         application: &Object<'py>,
     ) -> Result<'py, (Object<'py>, Object<'py>)> {
         let py = environ.py();
-        let Seen { id, data } = seen(py, live);
+        let Seen { id, data } = seen(py, live)?;
         let facts = facts(py, request, id, application_start)?;
         let answer = self.started.get(py).call(&[&facts, environ, application, &data])?;
         let part = |index| answer.item(index).unwrap_or_else(|| py.none());
@@ -109,7 +126,7 @@ impl Events {
         exc_info: Option<&Object<'py>>,
     ) -> Result<'py, ()> {
         let py = status.py();
-        let Seen { id, data } = seen(py, live);
+        let Seen { id, data } = seen(py, live)?;
         let (id, none) = (id.unwrap_or_else(|| py.none()), py.none());
         let arguments = [&id, status, headers, exc_info.unwrap_or(&none), &data];
         self.responding.get(py).call(&arguments).map(drop)
@@ -124,7 +141,7 @@ impl Events {
         ended: &Ended,
     ) -> Result<'py, ()> {
         let py = begun.cpu.py();
-        let Seen { id, data } = seen(py, live);
+        let Seen { id, data } = seen(py, live)?;
         let facts = facts(py, request, id, begun.application_start)?;
         let tally = py.detach(|| live.tally());
         let (waited, waits) = waits();
@@ -149,7 +166,7 @@ impl Events {
 
     /// An exception is about to be logged: class, instance and traceback.
     pub fn failed<'py>(&self, py: Python<'py>, parts: &[Object<'py>; 3]) -> Result<'py, ()> {
-        let seen = Live::current().and_then(|live| live.seen(py));
+        let seen = Live::current().map_or(Ok(None), |live| live.seen(py))?;
         let (id, data) = seen.map_or((None, None), |seen| (seen.id, Some(seen.data)));
         let (id, data) = (id.unwrap_or_else(|| py.none()), data.unwrap_or_else(|| py.none()));
         let info = py.tuple(parts.to_vec())?;
@@ -168,27 +185,44 @@ impl Events {
     }
 }
 
-/// A request among `mod_wsgi.active_requests`.
+/// A request among those that run.
 pub struct Active<'a, 'py> {
     py: Python<'py>,
     events: &'a Events,
-    live: &'a Live,
+    live: &'a Arc<Live>,
 }
 
 impl Drop for Active<'_, '_> {
     fn drop(&mut self) {
-        if let Some(Seen { id: Some(id), .. }) = self.live.hide(self.py) {
+        let py = self.py;
+        let live = self.events.running.with(py, |running| {
+            let at = running.iter().position(|live| Arc::ptr_eq(live, self.live))?;
+            Some(running.swap_remove(at))
+        });
+        drop(live);
+        if let Some(requests) = self.events.listed(py)
+            && let Ok(Some(Seen { id: Some(id), .. })) = self.live.seen(py)
+        {
             // The application may have taken it out.
-            drop(self.events.active.get(self.py).remove_item(&id));
+            drop(requests.remove_item(&id));
         }
+        self.live.show(py, false);
     }
 }
 
-fn seen<'py>(py: Python<'py>, live: &Live) -> Seen<'py> {
-    live.seen(py).unwrap_or_else(|| Seen {
+/// Puts a request that runs into `mod_wsgi.active_requests`.
+fn list<'py>(py: Python<'py>, requests: &Object<'py>, live: &Live) -> Result<'py, ()> {
+    match live.seen(py)? {
+        Some(Seen { id: Some(id), data }) => requests.set_item(&id, &data),
+        _ => Ok(()),
+    }
+}
+
+fn seen<'py>(py: Python<'py>, live: &Live) -> Result<'py, Seen<'py>> {
+    Ok(live.seen(py)?.unwrap_or_else(|| Seen {
         id: None,
         data: py.none(),
-    })
+    }))
 }
 
 /// In the order of `_FACTS` in `api/events.py`.

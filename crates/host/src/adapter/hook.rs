@@ -74,7 +74,7 @@ const COMMON: [&[u8]; 2] = [b"apache.version", b"mod_wsgi.version"];
 /// Asks in `interpreter`, whose record is `record`, in the calling thread.
 pub fn ask(interpreter: &Interpreter, record: &Record, hook: &Hook<'_>, exchange: Box<dyn Exchange>) -> Answer {
     // httpd itself leaves out what its log does not show.
-    let live = Live::begin(exchange, hook.source.path, Level::Debug, Body::default());
+    let live = Live::begin(exchange, hook.source.path, b"", Level::Debug, Body::default());
     let answer = fence(|| {
         let (answer, notes) = interpreter.attach(|py| {
             let mut notes = Vec::new();

@@ -11,7 +11,7 @@ use super::exchange::{Exchange, LogRecord};
 use super::input::Body;
 use super::response::Head;
 use super::stopwatch::{Flow, Tally};
-use crate::python::{GilCell, Kept, Object, Python};
+use crate::python::{GilCell, Kept, Object, Python, Result};
 
 thread_local! {
     /// The request that this thread serves; `sys.stdout` and `sys.stderr` write to its log.
@@ -20,20 +20,24 @@ thread_local! {
 
 /// A request that may still be running.
 pub struct Live {
-    /// What records of the application begin with.
-    prefix: Vec<u8>,
+    /// What records of the application begin with, and behind that the request's id.
+    text: Vec<u8>,
+    prefix_end: usize,
     /// The request that the thread serves again afterwards: while its reply is sent, httpd may make further ones.
     outer: Option<Arc<Live>>,
     /// The least important level that its log shows.
     pub log_level: Level,
-    /// While it is among the active requests of its interpreter.
-    shown: GilCell<Option<Shown>>,
+    shown: GilCell<Shown>,
     open: Mutex<Option<Open>>,
 }
 
+/// What Python has of it.
+#[derive(Default)]
 struct Shown {
-    id: Option<Kept>,
-    data: Kept,
+    /// It is among the active requests of its interpreter.
+    active: bool,
+    /// Made when somebody asks for it.
+    data: Option<Kept>,
 }
 
 /// A request as Python sees it.
@@ -57,9 +61,10 @@ pub struct Open {
 
 impl Live {
     /// Begins a request of the application in `script`.
-    pub fn begin(exchange: Box<dyn Exchange>, script: &[u8], log_level: Level, body: Body) -> Arc<Live> {
+    pub fn begin(exchange: Box<dyn Exchange>, script: &[u8], id: &[u8], log_level: Level, body: Body) -> Arc<Live> {
         let live = Arc::new(Live {
-            prefix: [b"[script ", script, b"] "].concat(),
+            text: [b"[script ", script, b"] ", id].concat(),
+            prefix_end: b"[script ] ".len() + script.len(),
             outer: CURRENT.take(),
             log_level,
             shown: GilCell::default(),
@@ -92,30 +97,34 @@ impl Live {
         self.with(|open| open.tally()).unwrap_or_default()
     }
 
-    /// Python may see it from now on.
-    pub fn show(&self, py: Python<'_>, seen: Seen<'_>) {
-        let shown = Shown {
-            id: seen.id.map(Object::keep),
-            data: seen.data.keep(),
+    /// Python may see it from now on, or no longer.
+    pub fn show(&self, py: Python<'_>, active: bool) {
+        let old = self
+            .shown
+            .with(py, |shown| std::mem::replace(shown, Shown { active, data: None }));
+        drop(old);
+    }
+
+    /// What Python sees of it, while it is active.
+    pub fn seen<'py>(&self, py: Python<'py>) -> Result<'py, Option<Seen<'py>>> {
+        let (active, data) = self.shown.with(py, |shown| {
+            (shown.active, shown.data.as_ref().map(|data| data.get(py).clone()))
+        });
+        if !active {
+            return Ok(None);
+        }
+        let data = match data {
+            Some(data) => data,
+            None => {
+                let kept = py.dict()?.keep();
+                // Another thread may have made one just now.
+                self.shown
+                    .with(py, |shown| shown.data.get_or_insert(kept).get(py).clone())
+            }
         };
-        drop(self.shown.with(py, |slot| slot.replace(shown)));
-    }
-
-    /// What Python sees of it.
-    pub fn seen<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
-        self.shown.with(py, |shown| {
-            shown.as_ref().map(|shown| Seen {
-                id: shown.id.as_ref().map(|id| id.get(py).clone()),
-                data: shown.data.get(py).clone(),
-            })
-        })
-    }
-
-    /// Python sees it no longer.
-    pub fn hide<'py>(&self, py: Python<'py>) -> Option<Seen<'py>> {
-        let seen = self.seen(py);
-        drop(self.shown.with(py, Option::take));
-        seen
+        let id = &self.text[self.prefix_end..];
+        let id = (!id.is_empty()).then(|| py.latin1(id)).transpose()?;
+        Ok(Some(Seen { id, data }))
     }
 
     /// The request that the calling thread serves.
@@ -202,9 +211,13 @@ impl Live {
         self.try_with(|open| open.lines[stream].hold(text)).unwrap_or(false)
     }
 
+    fn prefix_bytes(&self) -> &[u8] {
+        &self.text[..self.prefix_end]
+    }
+
     /// What records about this request begin with.
     pub fn prefix(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(&self.prefix)
+        String::from_utf8_lossy(self.prefix_bytes())
     }
 
     /// Logs lines that have no end yet: once the reply is complete the exchange may have no log any more.
@@ -217,7 +230,7 @@ impl Live {
 
     fn record(&self, open: &mut Open, lines: &[Vec<u8>]) {
         if !lines.is_empty() {
-            let text = lines.iter().map(|line| [self.prefix.as_slice(), line].concat());
+            let text = lines.iter().map(|line| [self.prefix_bytes(), line].concat());
             let text = text.collect::<Vec<_>>().join(&b'\n');
             open.exchange.log(Level::Error, Site::NONE, &text);
         }

@@ -20,6 +20,7 @@ mod stopwatch;
 mod tls;
 
 pub use errors::Stream;
+pub use events::Events;
 pub use failure::text_of as text_of_error;
 pub use hook::{Answer, Hook, Question, ask};
 pub use import::{Imported, import};

@@ -90,7 +90,8 @@ impl Request<'_> {
 pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, exchange: Box<dyn Exchange>) -> Outcome {
     let watch = Stopwatch::begin(&record.server.stats, request, &record.application_group);
     let body = Body::new(request.announced());
-    let live = Live::begin(exchange, request.script, request.log_level, body);
+    let id = request.variable(b"mod_wsgi.request_id").unwrap_or_default();
+    let live = Live::begin(exchange, request.script, id, request.log_level, body);
     let mut application = None;
     let outcome = fence(|| {
         let finish = interpreter.attach(|py| {
@@ -176,7 +177,7 @@ struct Run<'a, 'py> {
 
 impl<'py> Run<'_, 'py> {
     fn serve(mut self) -> Finish {
-        let last = match self.record.events.enter(self.py, self.live, self.request) {
+        let last = match self.record.events.enter(self.py, self.live) {
             Ok(_active) => match self.application() {
                 Ok(application) => self.call(&application),
                 Err(outcome) => Last::Done(outcome),

@@ -1,18 +1,20 @@
 //! What the host's Python sources ask about here and now: the request of the thread, and the log.
 
 use std::ffi::{CStr, c_int};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, OnceLock, Weak};
 
 use wsgi_core::abi::{Level, Site};
 
 use super::counters::Moment;
-use crate::adapter::{Live, Server};
+use crate::adapter::{Events, Live, Server};
 use crate::python::{Class, Error, GilCell, Kind, Members, Object, Result};
 
 /// The object to ask.
 pub struct Here {
     server: Arc<Server>,
+    /// Those of the interpreter; set when they are there.
+    pub events: OnceLock<Weak<Events>>,
     /// Where the current window of metrics began.
     window: GilCell<Option<Moment>>,
 }
@@ -22,6 +24,7 @@ impl Here {
     pub fn of(server: Arc<Server>) -> Here {
         Here {
             server,
+            events: OnceLock::new(),
             window: GilCell::default(),
         }
     }
@@ -37,6 +40,11 @@ impl Class for Here {
                 c"request_data",
                 c"request_data() -> dict of the thread's request",
                 request_data,
+            )
+            .method(
+                c"active_requests",
+                c"active_requests() -> dict of those that run in this interpreter",
+                active_requests,
             )
             .method(
                 c"log_level",
@@ -73,8 +81,16 @@ impl Class for Here {
 }
 
 fn request_data<'py>(_: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
-    let data = Live::current().and_then(|live| live.seen(me.py()).map(|seen| seen.data));
-    data.ok_or_else(|| Error::new(me.py(), Kind::Runtime, "this thread runs no request"))
+    let seen = Live::current().map_or(Ok(None), |live| live.seen(me.py()))?;
+    seen.map(|seen| seen.data)
+        .ok_or_else(|| Error::new(me.py(), Kind::Runtime, "this thread runs no request"))
+}
+
+fn active_requests<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
+    match this.events.get().and_then(Weak::upgrade) {
+        Some(events) => events.active(me.py()),
+        None => me.py().dict(),
+    }
 }
 
 fn log_level<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {

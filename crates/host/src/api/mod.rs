@@ -75,8 +75,13 @@ pub fn install<'py>(
     let functions = py.execute(HOST, c"_mod_wsgi_host")?;
     let mod_wsgi = py.execute(MOD_WSGI, c"mod_wsgi")?;
     let events = py.execute(EVENTS, c"_mod_wsgi_events")?;
-    let here = Type::new(py)?.instance(py, Here::of(Arc::clone(&server)))?;
+    let here_type = Type::new(py)?;
+    let here = here_type.instance(py, Here::of(Arc::clone(&server)))?;
     let record = Record::new(py, server, application_group, &functions, &events, &mod_wsgi)?;
+    if let Some(here) = here_type.inside(&here) {
+        // It is new.
+        let _ = here.events.set(Arc::downgrade(&record.events));
+    }
 
     let apache_version = version(py, record.server.apache_version.map(i64::from))?;
     let (major, minor, micro) = wsgi_core::API_VERSION;

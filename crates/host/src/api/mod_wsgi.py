@@ -3,7 +3,6 @@
 event_callbacks = []
 shutdown_callbacks = []
 signal_callbacks = []
-active_requests = {}
 
 
 def subscribe_events(callback, /):
@@ -119,7 +118,10 @@ def _log_handler():
 
 
 def __getattr__(name):
-    # Made when somebody wants it: most applications can do without the time that importing logging takes.
+    # Made when somebody wants them: most applications can do without the list, and without importing logging.
+    if name == "active_requests":
+        globals()[name] = _server.active_requests()
+        return globals()[name]
     if name == "LogHandler":
         globals()[name] = _log_handler()
         return globals()[name]
@@ -135,4 +137,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return sorted({*globals(), "LogHandler"})
+    return sorted({*globals(), "active_requests", "LogHandler"})
