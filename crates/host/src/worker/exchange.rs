@@ -3,9 +3,10 @@
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
 use wsgi_core::abi::{Level, Sent, Site};
@@ -338,7 +339,10 @@ impl Connection {
         }
         let head = std::mem::take(&mut self.head);
         let part = reply::file(self.nonce, u64::try_from(offset).unwrap_or(0), len);
-        let result = with_descriptor(descriptor, |file| self.send(&[&head, &part], Some(file)));
+        let result = with_descriptor(descriptor, |file| {
+            let own = reopened(file);
+            self.send(&[&head, &part], Some(own.as_ref().map_or(file, AsFd::as_fd)))
+        });
         let result = result.unwrap_or(Err(Errno::BADF));
         self.head_sent |= result.is_ok();
         if result == Err(Errno::BADF) {
@@ -402,6 +406,13 @@ impl Connection {
             None => Err(Errno::PIPE),
         }
     }
+}
+
+/// The same file with a position of its own: httpd reads it while the application may use the one that it has. Where that
+/// cannot be had, the two share it.
+fn reopened(file: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty()).ok()
 }
 
 fn gone() -> String {
