@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, ftruncate, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use rustix::pipe::{PipeFlags, pipe_with};
@@ -452,6 +452,8 @@ fn is_shut(queue: &KeptFd) -> bool {
 fn status_page(groups: usize) -> Result<OwnedFd, Errno> {
     let page = memfd_create(c"wsgi-status", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)?;
     ftruncate(&page, page_size(groups).try_into().unwrap_or(u64::MAX))?;
+    // Who has it open for reading could open it again for writing, if its mode did not forbid that.
+    fchmod(&page, Mode::RUSR | Mode::WUSR)?;
     // httpd's children map it. It grows when the supervisor puts its report behind the slots.
     fcntl_add_seals(&page, SealFlags::SHRINK | SealFlags::SEAL)?;
     Ok(page)

@@ -3,6 +3,7 @@
 import json
 import os
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -233,6 +234,12 @@ def test_other_users(start_httpd):
     assert "copies" in told.pop(str(pids["one"]))  # of its own it can, so that the others are no accident
     assert len(told) >= 5
     assert set(map(tuple, told.values())) == {()}
+    for entry in Path(f"/proc/{httpd.children()[0]}/fd").iterdir():
+        if "wsgi-status" in str(entry.readlink()):  # for children to read, and not to open once more
+            assert (entry.stat().st_uid, entry.stat().st_mode & 0o777) == (0, 0o600)
+            break
+    else:
+        pytest.fail("no child has the status page")
     for path in httpd.root.rglob("*"):
         if path.is_socket():  # administrators' way to the supervisor
             assert (path.stat().st_uid, path.stat().st_mode & 0o077) == (0, 0), path

@@ -108,5 +108,5 @@ fn usage(pid: u64) -> Option<Usage> {
     if pid == 0 {
         return None;
     }
-    Usage::parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    Usage::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }

@@ -42,8 +42,9 @@ pub fn open_at(path: &Path) -> Result<OwnedFd, Errno> {
     // Addresses are short; a path by way of the folder's descriptor is always short enough.
     let mut address = PathBuf::from(format!("/proc/self/fd/{}", folder.as_raw_fd()));
     address.push(name);
+    let address = SocketAddrUnix::new(&address)?;
     let before = umask(Mode::from_raw_mode(0o177));
-    let bound = bind(&socket, &SocketAddrUnix::new(&address)?);
+    let bound = bind(&socket, &address);
     umask(before);
     bound?;
     listen(&socket, 16)?;

@@ -96,7 +96,7 @@ impl Stats {
 
     /// Gives the page up, for another process.
     pub fn release(&self) {
-        let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+        let stat = std::fs::read("/proc/self/stat").unwrap_or_default();
         self.page.release(Usage::parse(&stat).unwrap_or_default().cpu);
     }
 

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -58,6 +59,7 @@ impl Control {
         let mut found: Vec<Control> = FOLDERS
             .iter()
             .flat_map(|pattern| folders(pattern))
+            .filter(|folder| !folder.starts_with("/tmp") || is_own(folder))
             .flat_map(|folder| sockets(&folder))
             .map(|socket| Control { socket })
             .filter(|control| control.connect().is_ok())
@@ -180,6 +182,12 @@ fn folders(pattern: &str) -> Vec<PathBuf> {
         .collect()
 }
 
+/// Whether it is a folder that only this user could have made: anybody can put things into /tmp.
+fn is_own(folder: &Path) -> bool {
+    let own = |data: fs::Metadata| data.is_dir() && data.uid() == rustix::process::geteuid().as_raw();
+    folder.symlink_metadata().is_ok_and(own)
+}
+
 fn sockets(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let named = entries.filter(|entry| entry.file_name().to_string_lossy().ends_with(SUFFIX));
@@ -200,6 +208,10 @@ mod tests {
         let found = folders(&format!("{}/o*/logs", folder.path().display()));
         assert_eq!(found, [folder.path().join("one/logs")]);
         assert_eq!(sockets(&found[0]), [folder.path().join("one/logs/httpd.pid.wsgid")]);
+        assert!(is_own(folder.path()) && !is_own(Path::new("/nowhere")));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path(), &link).unwrap();
+        assert!(!is_own(&link));
         assert_eq!(sockets(Path::new("/nowhere")), Vec::<PathBuf>::new());
     }
 }

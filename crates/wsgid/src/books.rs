@@ -50,7 +50,7 @@ impl Books {
 
 /// What the system knows of a process.
 pub fn usage(pid: i32) -> Usage {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+    let stat = std::fs::read(format!("/proc/{pid}/stat"));
     stat.ok().and_then(|stat| Usage::parse(&stat)).unwrap_or_default()
 }
 

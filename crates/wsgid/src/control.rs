@@ -49,11 +49,12 @@ impl Control {
     pub fn sockets(&self) -> impl Iterator<Item = (BorrowedFd<'_>, bool)> {
         let listener = self.listener.iter().filter(|_| self.clients.len() < CLIENTS);
         let listener = listener.map(|listener| (listener.as_fd(), false));
-        listener.chain(
-            self.clients
-                .iter()
-                .map(|client| (client.socket.as_fd(), client.answer.is_some())),
-        )
+        // Who waits for an answer is not waited for: if it is gone, that shows when it is answered.
+        let talking = self
+            .clients
+            .iter()
+            .filter(|client| client.said.is_some() || client.answer.is_some());
+        listener.chain(talking.map(|client| (client.socket.as_fd(), client.answer.is_some())))
     }
 
     /// When somebody's patience ends.
@@ -196,6 +197,7 @@ mod tests {
             panic!("a command")
         };
         assert_eq!(*command, Command::Reload { group: "shop".into() });
+        assert_eq!(control.sockets().count(), 1, "whatever it does, it must wait");
         control.answer(*id, &Answer::Report(Report::default()));
         let mut line = String::new();
         BufReader::new(client).read_line(&mut line).unwrap();

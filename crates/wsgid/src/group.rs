@@ -22,6 +22,9 @@ use crate::sys::clock;
 /// How often a group with some daemons is asked whether it needs more.
 pub const LOOK: Duration = Duration::from_millis(100);
 
+/// Most messages of a daemon that are heard in one go: more than its socket holds.
+const MOST_SAID: usize = 300;
+
 /// What a group needs of the supervisor to act.
 #[derive(Debug)]
 pub struct Tools<'a> {
@@ -43,6 +46,8 @@ pub struct Group {
     decisions: supervision::Group,
     daemons: Vec<Daemon>,
     scripts: Scripts,
+    /// The last of the daemons that ran as another user: what they say is not for those that come now.
+    foreign: Option<ProcessId>,
     /// What is remembered of daemons.
     pub books: Books,
     /// What administrators wait for.
@@ -63,6 +68,7 @@ impl Group {
             log: declared.log,
             daemons: Vec::new(),
             scripts: Scripts::default(),
+            foreign: None,
             books: Books::default(),
             inquiries: Inquiries::default(),
             stopping: false,
@@ -80,6 +86,9 @@ impl Group {
     pub fn declare(&mut self, declared: Declared) {
         let renew = declared.renew || declared.character != self.character;
         let generation = self.decisions.generation() + u64::from(renew);
+        if declared.character.plan.identity != self.character.plan.identity {
+            self.foreign = self.daemons.iter().map(|daemon| daemon.id).max().or(self.foreign);
+        }
         self.decisions
             .configure(declared.character.settings.clone(), generation);
         self.character = declared.character;
@@ -126,9 +135,9 @@ impl Group {
         self.decisions.generation()
     }
 
-    /// Number of daemons that are being started.
-    pub fn starting(&self) -> usize {
-        self.decisions.starting()
+    /// Number of daemons that are busy with their start.
+    pub fn busy(&self, now: Time) -> usize {
+        self.decisions.busy(now)
     }
 
     /// Whether it has ended.
@@ -158,10 +167,11 @@ impl Group {
         self.stopping |= event == Event::Stop;
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
+            let now = clock::now();
             let moment = Moment {
-                now: clock::now(),
+                now,
                 jitter: jitter(),
-                starts: tools.starts.saturating_sub(self.decisions.starting()),
+                starts: tools.starts.saturating_sub(self.decisions.busy(now)),
             };
             for action in self.decisions.handle(event, &moment) {
                 match action {
@@ -190,9 +200,9 @@ impl Group {
         }
     }
 
-    /// Hears what a daemon says.
+    /// Hears what a daemon says. One that talks without end is interrupted: others want to be heard, too.
     pub fn hear(&mut self, id: ProcessId, tools: &mut Tools<'_>) {
-        loop {
+        for _ in 0..MOST_SAID {
             let Some(daemon) = self.daemons.iter_mut().find(|daemon| daemon.id == id) else {
                 return;
             };
@@ -306,7 +316,9 @@ impl Group {
             id,
             generation,
             character: &self.character,
-            preload: self.scripts.preload(declared, |id| self.decisions.serves(id)),
+            preload: self
+                .scripts
+                .preload(declared, |id| Some(id) > self.foreign && self.decisions.serves(id)),
             queue: &self.queue,
             log: self.log.as_ref().map_or(stderr.as_fd(), AsFd::as_fd),
             null: tools.null.as_fd(),

@@ -426,7 +426,8 @@ impl Supervisor {
 
     /// Lets a group act.
     fn group(&mut self, at: usize, act: impl FnOnce(&mut Group, &mut Tools<'_>)) {
-        let elsewhere: usize = self.groups.iter().map(Group::starting).sum();
+        let now = clock::now();
+        let busy: usize = self.groups.iter().map(|group| group.busy(now)).sum();
         let Some(group) = self.groups.get_mut(at) else {
             return;
         };
@@ -435,7 +436,7 @@ impl Supervisor {
             null: &self.null,
             place: &mut self.control,
             // Of these the group itself takes what it starts.
-            starts: self.starts.saturating_sub(elsewhere - group.starting()),
+            starts: (self.starts + group.busy(now)).saturating_sub(busy),
         };
         act(group, &mut tools);
     }

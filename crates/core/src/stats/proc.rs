@@ -16,9 +16,10 @@ pub struct Usage {
 
 impl Usage {
     /// Reads the line of a process.
-    pub fn parse(stat: &str) -> Option<Usage> {
-        // The name, in parentheses, may hold anything.
-        let (_, rest) = stat.rsplit_once(')')?;
+    pub fn parse(stat: &[u8]) -> Option<Usage> {
+        // The name, in parentheses, may hold anything: the process itself chooses it.
+        let end = stat.iter().rposition(|byte| *byte == b')')?;
+        let rest = std::str::from_utf8(&stat[end + 1..]).ok()?;
         let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
         // Numbered from 3 in proc(5).
         let number = |number: usize| fields.get(number - 3)?.parse::<u64>().ok();
@@ -43,9 +44,11 @@ mod tests {
             pages: 1234,
             began: 777,
         };
-        assert_eq!(Usage::parse(line), Some(usage));
+        assert_eq!(Usage::parse(line.as_bytes()), Some(usage));
+        let no_text = [b"12 (\xff", &line.as_bytes()[6..]].concat();
+        assert_eq!(Usage::parse(&no_text), Some(usage));
         for bad in ["", "12 (a", "12 (a) S 1", &line.replace(" 150 ", " x ")] {
-            assert_eq!(Usage::parse(bad), None, "{bad}");
+            assert_eq!(Usage::parse(bad.as_bytes()), None, "{bad}");
         }
     }
 }

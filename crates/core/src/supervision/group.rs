@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::process::{Phase, Process};
 use super::{
-    Action, Event, Exit, LEAVING_MARGIN, Moment, Note, PACE, ProcessId, Reason, SERVICE_PAUSE, STABLE, STOP_LIMIT,
-    Settings, State, TRIES, Time, backoff,
+    Action, BUSY, Event, Exit, LEAVING_MARGIN, Moment, Note, PACE, ProcessId, Reason, SERVICE_PAUSE, STABLE,
+    STOP_LIMIT, Settings, State, TRIES, Time, backoff,
 };
 
 /// One process group and its daemons.
@@ -124,6 +124,13 @@ impl Group {
     /// Number of daemons that are being started.
     pub fn starting(&self) -> usize {
         self.processes.iter().filter(|process| process.starting()).count()
+    }
+
+    /// Number of those that may be busy with their start: one that takes longer than [`BUSY`] waits for something else, and
+    /// must not keep other groups from starting theirs.
+    pub fn busy(&self, now: Time) -> usize {
+        let busy = |process: &&Process| matches!(process.phase, Phase::Starting { since, .. } if now < since + BUSY);
+        self.processes.iter().filter(busy).count()
     }
 
     /// Whether [`Event::Demand`] would start a daemon: fewer are there than may be, and none is on its way.
@@ -397,6 +404,7 @@ impl Group {
                 id,
                 generation: self.generation,
                 phase: Phase::Starting {
+                    since: moment.now,
                     until: self.settings.startup_timeout.map(|limit| moment.now + limit),
                 },
                 restart_at: None,

@@ -56,6 +56,9 @@ pub const TRIES: u32 = 2;
 /// end waits for them, and so does the administrator.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 
+/// How long a start may take of the processor, as others that start are concerned.
+pub const BUSY: Duration = Duration::from_secs(5);
+
 /// How long a group waits before it starts a service script again that has returned.
 pub const SERVICE_PAUSE: Duration = Duration::from_secs(1);
 

@@ -25,8 +25,8 @@ pub(super) struct Process {
 /// How far it has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
-    /// Started; must be READY by then.
-    Starting { until: Option<Time> },
+    /// Started at that time; must be READY by then.
+    Starting { since: Time, until: Option<Time> },
     /// Serves requests, since then.
     Ready { since: Time },
     /// Was asked to end, or said that it does; is told at that time.
@@ -54,7 +54,7 @@ impl Process {
     /// When something is to happen to it.
     pub fn timer(&self) -> Option<Time> {
         match self.phase {
-            Phase::Starting { until } | Phase::Draining { until } | Phase::Terminating { until } => until,
+            Phase::Starting { until, .. } | Phase::Draining { until } | Phase::Terminating { until } => until,
             Phase::Ready { .. } if self.leaving => self.evict_at,
             Phase::Ready { .. } => self.restart_at,
             Phase::Killed => None,
