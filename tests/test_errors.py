@@ -55,6 +55,13 @@ def test_print(httpd, name, lines):
         assert record.client
 
 
+def test_changed(httpd):
+    """What an application does to the stream of one request is not found in that of another."""
+    for _ in range(3):
+        logged(httpd, "changed", "found utf-8 replace True []")
+    assert not httpd.log.find("found (?!utf-8 replace True \\[\\])")
+
+
 def test_lines(httpd):
     """A text of several lines becomes several records."""
     logged(httpd, "lines", "line one", "line two", "line four")

@@ -10,7 +10,7 @@ kept = []
 def application(environ, start_response):
     errors = environ["wsgi.errors"]
     globals()[environ["PATH_INFO"].strip("/")](errors)
-    if environ["PATH_INFO"] != "/kept":
+    if environ["PATH_INFO"] not in ("/kept", "/changed"):
         kept[:] = [errors]
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
@@ -26,6 +26,13 @@ def print_stdout(errors):
 
 def print_stderr(errors):
     print("to stderr", file=sys.stderr)
+
+
+def changed(errors):
+    print("found", errors.encoding, errors.errors, errors.write_through, sorted(vars(errors)), file=errors)
+    errors.flush()
+    errors.secret = "of this request"
+    errors.reconfigure(encoding="ascii", errors="strict", line_buffering=False, write_through=False)
 
 
 def three(errors):

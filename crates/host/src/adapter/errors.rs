@@ -119,6 +119,8 @@ pub struct ErrorStream {
     raw: Kept,
     /// References to either while nobody else has any.
     references: [u32; 2],
+    /// What [`Names::stream_state`](super::record::Names::stream_state) were in the beginning.
+    state: Vec<Kept>,
 }
 
 impl ErrorStream {
@@ -138,7 +140,7 @@ impl ErrorStream {
     /// Takes it back at the end of the request. If somebody has kept it, then it is his, and expired.
     pub fn give_back(self, py: Python<'_>, record: &Record) {
         self.point(py, record, None);
-        if self.references == self.count(py) {
+        if self.references == self.count(py) && self.is_as_new(py, record) {
             record.error_streams.with(py, |free| free.push(self));
         }
     }
@@ -151,12 +153,26 @@ impl ErrorStream {
         let raw = record.log.instance(py, log)?;
         let text = record.functions.text_stream.get(py).call(&[&raw])?;
         let mut stream = ErrorStream {
-            text: text.keep(),
-            raw: raw.keep(),
+            text: text.clone().keep(),
+            raw: raw.clone().keep(),
             references: [0, 0],
+            state: Vec::new(),
         };
+        for name in &record.names.stream_state {
+            stream.state.push(text.attribute(name.get(py))?.keep());
+        }
+        drop((text, raw));
         stream.references = stream.count(py);
         Ok(stream)
+    }
+
+    /// Whether the application has changed nothing about it that the next request would find.
+    fn is_as_new(&self, py: Python<'_>, record: &Record) -> bool {
+        let text = self.text.get(py);
+        let attributes = text.attribute(record.names.attributes.get(py));
+        let mut state = record.names.stream_state.iter().zip(&self.state);
+        attributes.is_ok_and(|attributes| attributes.length() == 0)
+            && state.all(|(name, value)| text.attribute(name.get(py)).is_ok_and(|now| now.is(value.get(py))))
     }
 
     fn count(&self, py: Python<'_>) -> [u32; 2] {

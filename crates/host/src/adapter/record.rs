@@ -102,6 +102,10 @@ pub struct Names {
     pub application_start: Kept,
     pub callable_object: Kept,
     pub write: Kept,
+    /// What can be changed of a text stream.
+    pub stream_state: [Kept; 4],
+    /// `__dict__`
+    pub attributes: Kept,
 }
 
 /// Functions of `api/host.py`.
@@ -154,6 +158,13 @@ impl Record {
                 application_start: name("mod_wsgi.application_start")?,
                 callable_object: name("mod_wsgi.callable_object")?,
                 write: name("write")?,
+                stream_state: [
+                    name("encoding")?,
+                    name("errors")?,
+                    name("line_buffering")?,
+                    name("write_through")?,
+                ],
+                attributes: name("__dict__")?,
             }),
             functions: Functions {
                 load: of(functions, "load")?,
