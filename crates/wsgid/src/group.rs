@@ -152,12 +152,12 @@ impl Group {
 
     /// Its queue, if the first request is to start a daemon.
     pub fn watched_queue(&self) -> Option<&OwnedFd> {
-        (self.decisions.open() && !self.serving()).then_some(&self.queue)
+        (self.decisions.open() && !self.serving() && !self.pauses()).then_some(&self.queue)
     }
 
     /// When something is to be done at the latest.
     pub fn timer(&self) -> Option<Time> {
-        let look = (self.decisions.open() && self.serving()).then_some(self.look);
+        let look = (self.decisions.open() && (self.serving() || self.pauses())).then_some(self.look);
         let due = self.inquiries.timer();
         self.decisions.timer().into_iter().chain(look).chain(due).min()
     }
@@ -286,17 +286,26 @@ impl Group {
     /// Looks whether requests wait without a daemon that takes them.
     pub fn look(&mut self, tools: &mut Tools<'_>) {
         let now = clock::now();
-        if !self.decisions.open() || (self.serving() && now < self.look) {
+        if !self.decisions.open() || now < self.look {
             return;
         }
-        self.look = now + LOOK;
+        self.look = if self.serving() { now + LOOK } else { now };
         let before = self.waiting;
         self.waiting = readable(&self.queue);
         // Where daemons serve, a request must have waited from one look to the next, or another must have come.
         if self.waiting && (before || !self.serving()) {
             self.waiting = false;
             self.tell(Event::Demand, tools);
+            if self.decisions.open() {
+                // No daemon may be started now: a request that waits is no reason to look again at once.
+                self.look = now + LOOK;
+            }
         }
+    }
+
+    /// Whether it has just been looked whether requests wait.
+    fn pauses(&self) -> bool {
+        clock::now() < self.look
     }
 
     fn serving(&self) -> bool {

@@ -195,10 +195,21 @@ fn starts_that_hang_keep_nobody_else_from_starting() {
     let mut world = World::new();
     let many = std::thread::available_parallelism().unwrap().get() + 1;
     let hanging = world.group("hanging", &format!("processes={many} env=FAKE=mute"));
-    let shop = world.group("shop", "");
+    let mut shop = world.group("shop", "");
+    shop.eager = false;
     let configuration = world.configure(&[hanging, shop]).unwrap();
     configuration.await_state(0, |state| state == State::Starting);
+    let supervisor = world.supervisor.id();
+    let ticks = || {
+        let stat = fs::read_to_string(format!("/proc/{supervisor}/stat")).unwrap();
+        let fields = stat.split(' ').skip(13).take(2);
+        fields.map(|field| field.parse::<u64>().unwrap()).sum::<u64>()
+    };
+    let before = ticks();
+    world.request("shop", "hello");
     configuration.await_state(1, |state| state == State::Ready);
+    world.await_trace("served", 1);
+    assert!(ticks() - before < 50, "it has waited without rest");
 }
 
 #[test]
