@@ -84,8 +84,9 @@ def test_client_leaves_writer(httpd):
     quiet(httpd)
 
 
-def test_client_leaves_before_head(httpd):
-    """A client that leaves before the reply has begun."""
+def test_client_leaves_before_head(start_httpd):
+    """A client that leaves before the reply has begun. Daemons may notice after the test's end: a server of its own."""
+    httpd = start_httpd(CONFIG)
     for _ in range(20):
         connection = httpd.connect()
         connection.send_head("GET", "/faults/slow")

@@ -1,5 +1,6 @@
 //! The supervisor of a running httpd, at its control socket.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::fd::AsRawFd;
@@ -56,15 +57,19 @@ impl Control {
             socket.push(SUFFIX);
             return Ok(Control { socket: socket.into() });
         }
-        let mut found: Vec<Control> = FOLDERS
+        // Where one folder is a link to another, both lead to the same socket.
+        let sockets: BTreeSet<PathBuf> = FOLDERS
             .iter()
             .flat_map(|pattern| folders(pattern))
             .filter(|folder| !folder.starts_with("/tmp") || is_own(folder))
             .flat_map(|folder| sockets(&folder))
+            .filter_map(|socket| socket.canonicalize().ok())
+            .collect();
+        let mut found: Vec<Control> = sockets
+            .into_iter()
             .map(|socket| Control { socket })
             .filter(|control| control.connect().is_ok())
             .collect();
-        found.dedup_by(|one, other| one.socket.canonicalize().ok() == other.socket.canonicalize().ok());
         let names: Vec<String> = found.iter().map(|control| format!("{:?}", control.socket)).collect();
         match (found.pop(), found.is_empty()) {
             (Some(only), true) => Ok(only),

@@ -6,7 +6,7 @@ mod world;
 use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
-use world::{World, await_that, is_alive};
+use world::{Configuration, World, await_that, is_alive};
 use wsgi_core::supervision::State;
 use wsgi_core::wire::control::parent::ToSupervisor;
 
@@ -137,7 +137,7 @@ fn successors_load_what_is_served() {
     let configuration = world.configure(&[group]).unwrap();
     let first = world.await_trace("ready", 1).remove(0);
     assert_eq!(world.pids("given").len(), 0, "nobody has used it before");
-    let second = reload_what_is_used(&world);
+    let second = reload_what_is_used(&world, &configuration);
     await_that("the end of the first one", || !is_alive(&first));
 
     File::create(world.path("broken")).unwrap();
@@ -152,18 +152,14 @@ fn successors_load_what_is_served() {
     configuration.await_state(0, |state| state == State::Ready);
 }
 
-/// Reloads the group until a successor loads what requests use: the supervisor may not have heard of that when it is told to
-/// reload. Returns the successor.
-fn reload_what_is_used(world: &World) -> String {
-    let (given, mut ready) = (world.pids("given").len(), world.pids("ready").len());
-    await_that("a successor that loads what is used", || {
-        world.send(&ToSupervisor::Reload("shop".into()), &[]);
-        ready += 1;
-        world.await_trace("ready", ready);
-        world.pids("given").len() > given
-    });
-    assert_eq!(world.pids("given").last(), world.pids("ready").last());
-    world.pids("ready").pop().unwrap()
+/// Reloads the group once the supervisor has heard what its requests use; the successor must load that. Returns it.
+fn reload_what_is_used(world: &World, configuration: &Configuration) -> String {
+    configuration.await_state(0, |state| state == State::Ready);
+    let (given, ready) = (world.pids("given").len(), world.pids("ready").len());
+    world.send(&ToSupervisor::Reload("shop".into()), &[]);
+    let successor = world.await_trace("ready", ready + 1).remove(ready);
+    assert_eq!(world.pids("given")[given..], [&*successor]);
+    successor
 }
 
 #[test]
@@ -175,19 +171,19 @@ fn nobody_chooses_what_another_user_loads() {
     let mut world = World::new();
     let options = "env=FAKE=uses=/srv/late env=BROKEN=DIRbroken";
     let group = |world: &World, user: &str| world.group("shop", &format!("{options} user={user}"));
-    let _first = world.configure(&[group(&world, "daemon")]).unwrap();
+    let first = world.configure(&[group(&world, "daemon")]).unwrap();
     world.await_trace("ready", 1);
-    reload_what_is_used(&world);
+    reload_what_is_used(&world, &first);
     world.request("shop", "hello");
     world.await_trace("served", 1);
     let (given, ready) = (world.pids("given").len(), world.pids("ready").len());
-    let _second = world.configure(&[group(&world, "nobody")]).unwrap();
+    let second = world.configure(&[group(&world, "nobody")]).unwrap();
     world.await_trace("ready", ready + 1);
     assert_eq!(world.pids("given").len(), given, "another user has used it");
     await_that("the end of the others", || {
         world.pids("ready")[..ready].iter().all(|pid| !is_alive(pid))
     });
-    reload_what_is_used(&world);
+    reload_what_is_used(&world, &second);
 }
 
 #[test]

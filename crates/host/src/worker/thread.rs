@@ -95,7 +95,9 @@ impl Daemon {
                 }
                 Err(error) => {
                     let text = match error {
-                        Errno::PIPE => String::from("WSGI0522: httpd is gone; this daemon ends"),
+                        Errno::PIPE => {
+                            String::from("WSGI0522: nobody can send requests any more, httpd is gone; this daemon ends")
+                        }
                         error => format!("WSGI0523: cannot take requests from the queue ({error}); this daemon ends"),
                     };
                     self.log.log(Level::Error, text.as_bytes());
