@@ -189,9 +189,8 @@ def test_reload_required(start_httpd):
         'LoadModule mime_module "${MODULES}/mod_mime.so"\nTypesConfig /dev/null\nWSGIHandlerScript own ${ROOT}/own.py\n'
     )
     server = start_httpd(config + "AddHandler own .own\n", prepare, threads=1)
-    with server.connect() as connection:
-        assert connection.get("/page.own").text == "[]"
-        assert connection.get("/page.own").text == repr([f"{server.root}/htdocs/page.own"])
+    assert server.get("/page.own").text == "[]"
+    assert server.get("/page.own").text == repr([f"{server.root}/htdocs/page.own"])
 
 
 @pytest.mark.modes("daemon")
@@ -221,3 +220,4 @@ def test_unseen(start_httpd):
     assert server.get("/seen").text == "seen"
     assert server.get("/unseen").status == 403
     server.log.expect("WSGI0412.*own.py")
+    server.log.expect("WSGI0182.*the user .* that httpd's children run as cannot get to the script .*own.py")
