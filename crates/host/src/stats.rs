@@ -6,7 +6,6 @@ use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::ptr;
 use std::sync::atomic::AtomicU64;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
@@ -33,8 +32,9 @@ pub fn micros() -> u64 {
 
 /// µs since the epoch.
 pub fn epoch() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
+    let now = clock_gettime(ClockId::Realtime);
+    let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
+    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + micros
 }
 
 /// The counters of this process. Copies are the same counters.

@@ -12,6 +12,7 @@ pub const BUCKETS: usize = 464;
 pub const COARSE: usize = 65;
 
 /// The bucket of a time in µs.
+#[inline]
 pub fn bucket(micros: u64) -> usize {
     let units = (micros.min(1 << 40) << 7) / 125;
     if units < PARTS {

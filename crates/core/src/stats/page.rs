@@ -166,14 +166,6 @@ impl<'a> Page<'a> {
         Some(slot)
     }
 
-    /// Counts a time, in µs.
-    pub fn record(&self, phase: Phase, micros: u64) {
-        let at = HEADER + phase as usize * BUCKETS + bucket(micros);
-        if let Some(count) = self.words.get(at) {
-            count.fetch_add(1, Relaxed);
-        }
-    }
-
     /// A copy of all words, for [`super::reading::Reading`].
     pub fn copy(&self) -> Vec<u64> {
         self.words.iter().map(|word| word.load(Relaxed)).collect()
@@ -234,10 +226,11 @@ impl Slot<'_> {
         if let class @ 1..=5 = ended.status / 100 {
             self.add(slot::STATUS + usize::from(class) - 1, 1);
         }
-        for (at, (phase, time)) in Phase::ALL.into_iter().zip(ended.times).enumerate() {
-            if let Some(time) = time {
-                self.add(slot::TIMES + at, time);
-                page.record(phase, time);
+        let front = page.words.first_chunk::<FRONT>();
+        for (at, time) in ended.times.iter().enumerate() {
+            if let (Some(time), Some(front)) = (time, front) {
+                self.add(slot::TIMES + at, *time);
+                front[HEADER + at * BUCKETS + bucket(*time)].fetch_add(1, Relaxed);
             }
         }
         if ended.gil_waits > 0 {
@@ -297,6 +290,7 @@ impl Slot<'_> {
         self.0.iter().map(|word| word.load(Relaxed)).collect()
     }
 
+    #[inline]
     fn put(&self, at: usize, bytes: &[u8]) {
         for (word, bytes) in self.0[at..].iter().zip(bytes.as_chunks().0) {
             word.store(u64::from_ne_bytes(*bytes), Relaxed);

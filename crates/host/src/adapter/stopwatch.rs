@@ -19,6 +19,8 @@ pub struct Flow {
     pub count: u64,
     /// Time that it took, in µs.
     pub time: u64,
+    /// When it ended last, in µs of `CLOCK_MONOTONIC`.
+    pub last: u64,
 }
 
 impl Flow {
@@ -31,7 +33,8 @@ impl Flow {
     pub fn end(&mut self, begun: u64, bytes: u64) {
         self.bytes += bytes;
         self.count += 1;
-        self.time += micros().saturating_sub(begun);
+        self.last = micros();
+        self.time += self.last.saturating_sub(begun);
     }
 }
 
@@ -73,14 +76,10 @@ impl Stopwatch {
         forget_waits();
         let slot = stats.slot();
         if let Some(slot) = &slot {
-            let variable = |wanted: &[u8]| {
-                let found = request.variables.iter().rfind(|(name, _)| *name == wanted);
-                found.map_or(&b""[..], |(_, value)| value)
-            };
-            let url = variable(b"REQUEST_URI");
+            let (method, url) = which(request);
             // What follows may be secret.
-            let url = url.split(|byte| *byte == b'?').next().unwrap_or_default();
-            let text = [variable(b"REQUEST_METHOD"), b" ", url];
+            let url = &url[..memchr::memchr(b'?', url).unwrap_or(url.len())];
+            let text = [method, b" ", url];
             slot.begin(
                 begun,
                 (queued.unwrap_or(0), request.queue_bytes),
@@ -101,7 +100,11 @@ impl Stopwatch {
     /// It has done with it. `application`: when the application was called and had done its work.
     pub fn end(self, application: Option<(u64, u64)>, tally: &Tally, outcome: Outcome) {
         let Some(slot) = self.slot else { return };
-        let now = micros();
+        // What was sent last was the end, unless the application had more to do.
+        let now = match application {
+            Some((_, done)) if tally.sent.last >= done => tally.sent.last,
+            _ => micros(),
+        };
         let before = self.server + self.queued.unwrap_or(0) + self.taken;
         let (waited, gil_waits) = waits();
         let mut times = [None; PHASES];
@@ -141,4 +144,20 @@ impl Stopwatch {
 
 fn whole(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Method and URL of the request. They stand near each other, nearer to the end.
+fn which<'r>(request: &Request<'r>) -> (&'r [u8], &'r [u8]) {
+    let (mut method, mut url) = (&b""[..], &b""[..]);
+    for (name, value) in request.variables.iter().rev() {
+        match name.len() {
+            11 if *name == b"REQUEST_URI" && url.is_empty() => url = value,
+            14 if *name == b"REQUEST_METHOD" => {
+                method = value;
+                break;
+            }
+            _ => {}
+        }
+    }
+    (method, url)
 }

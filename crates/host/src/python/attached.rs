@@ -2,35 +2,45 @@
 
 use std::cell::Cell;
 use std::marker::PhantomData;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use pyo3_ffi as ffi;
+use rustix::time::{ClockId, clock_gettime};
 
 thread_local! {
     /// Whether this thread is attached by way of [`attach`] and not detached within.
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
-    /// How long, and how often, this thread has waited to be attached.
-    static WAITED: Cell<(Duration, u64)> = const { Cell::new((Duration::ZERO, 0)) };
+    /// How long, in ns, and how often, this thread has waited to be attached.
+    static WAITED: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
 }
 
 /// How long, and how often, the calling thread has waited for the GIL since it called [`forget_waits`].
 pub fn waits() -> (Duration, u64) {
-    WAITED.get()
+    let (nanos, count) = WAITED.get();
+    (Duration::from_nanos(nanos), count)
 }
 
 /// Begins to count anew.
 pub fn forget_waits() {
-    WAITED.set((Duration::ZERO, 0));
+    WAITED.set((0, 0));
 }
 
 /// # Safety
 /// As `PyEval_RestoreThread`.
 unsafe fn restore(state: *mut ffi::PyThreadState) {
-    let asked = Instant::now();
+    let asked = nanos();
     // SAFETY: the caller's promise.
     unsafe { ffi::PyEval_RestoreThread(state) };
     let (time, count) = WAITED.get();
-    WAITED.set((time + asked.elapsed(), count + 1));
+    WAITED.set((time + nanos().saturating_sub(asked), count + 1));
+}
+
+/// ns of `CLOCK_MONOTONIC`; only differences count.
+fn nanos() -> u64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    (now.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec as u64)
 }
 
 /// Proof that the calling thread is attached to an interpreter for `'py`. Neither `Send` nor `Sync`.
