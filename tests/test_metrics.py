@@ -143,7 +143,10 @@ def test_ends(start_httpd):
 def test_crash(start_httpd):
     """A process that was killed is counted as a crash."""
     httpd = start_httpd(GROUP.format(options=""))
-    os.kill(int(httpd.get("/app/pid").body), signal.SIGKILL)
+    pid = int(httpd.get("/app/pid").body)
+    # The client has the reply before the books are closed.
+    await_group(httpd, completed(1), "the request", "shop")
+    os.kill(pid, signal.SIGKILL)
     group = await_group(httpd, lambda group: group["ends"] == {"crashed": 1}, "the crash", "shop")
     assert group["requests"]["completed"] == 1
     httpd.log.expect("WSGI0710")
