@@ -64,7 +64,7 @@ impl Counters {
         let mut sums = Sums::default();
         for page in 0..self.shelf.pages {
             let Some(reading) = self.read(page) else { continue };
-            let usage = usage(reading.pid);
+            let usage = Usage::of(reading.pid);
             // A process that was killed has left its page as it was.
             let lives = page != self.shelf.last() && usage.is_some();
             let usage = usage.unwrap_or_default();
@@ -101,12 +101,4 @@ impl Counters {
         let read = pread(&self.file, &mut bytes, self.shelf.offset(page)).ok()?;
         Reading::of_bytes(&bytes[..read])
     }
-}
-
-/// What the system knows of a process; `None` when there is none.
-fn usage(pid: u64) -> Option<Usage> {
-    if pid == 0 {
-        return None;
-    }
-    Usage::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// So many of the same are shown within [`PERIOD`]; after that every tenth, hundredth, thousandth of them.
+/// So many of the same are shown within [`PERIOD`]; after that the hundredth, the thousandth and so on.
 pub const SHOWN: u64 = 20;
 
 /// When it has passed since the first, they count anew.

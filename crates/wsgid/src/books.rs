@@ -48,12 +48,6 @@ impl Books {
     }
 }
 
-/// What the system knows of a process.
-pub fn usage(pid: i32) -> Usage {
-    let stat = std::fs::read(format!("/proc/{pid}/stat"));
-    stat.ok().and_then(|stat| Usage::parse(&stat)).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -76,12 +70,5 @@ mod tests {
             ends,
             [("crashed", 1), ("exited", 1), ("maximum_requests", 1), ("replaced", 1)]
         );
-    }
-
-    #[test]
-    fn of_this_process() {
-        let pid = i32::try_from(std::process::id()).unwrap();
-        assert!(usage(pid).pages > 0);
-        assert_eq!(usage(-1), Usage::default());
     }
 }

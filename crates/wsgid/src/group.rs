@@ -8,10 +8,11 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use wsgi_core::abi::Level;
+use wsgi_core::stats::proc::Usage;
 use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, Reason, Scripts, State, Time};
 use wsgi_core::wire::control::daemon::{FromDaemon, exit};
 
-use crate::books::{Books, usage};
+use crate::books::Books;
 use crate::config::{Character, Declared};
 use crate::control::ClientId;
 use crate::daemon::{Daemon, New, Said};
@@ -266,7 +267,7 @@ impl Group {
             self.daemons[at].signal_left_behind(Signal::KILL);
         }
         let daemon = &self.daemons[at];
-        let (reading, usage) = (daemon.reading(), usage(daemon.pid.as_raw()));
+        let (reading, usage) = (daemon.reading(), Usage::of(daemon.pid).unwrap_or_default());
         let Some(exit) = daemon.ended() else {
             return;
         };

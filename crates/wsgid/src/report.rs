@@ -7,7 +7,6 @@ use wsgi_core::stats::reading::Reading;
 use wsgi_core::stats::report::{self, Process, Report};
 use wsgi_core::supervision::State;
 
-use crate::books::usage;
 use crate::group::Group;
 use crate::sys::clock;
 
@@ -33,7 +32,7 @@ fn describe(group: &Group, epoch: u128) -> report::Group {
     };
     let mut sums = group.books.sums.clone();
     for daemon in group.daemons() {
-        let usage = usage(daemon.pid.as_raw());
+        let usage = Usage::of(daemon.pid).unwrap_or_default();
         let reading = daemon.reading().unwrap_or_default();
         sums.add(&reading, usage.cpu);
         let age = now.saturating_sub(daemon.started).as_micros();

@@ -10,11 +10,14 @@ pub struct Usage {
     pub cpu: (u64, u64),
     /// Memory in use, in pages.
     pub pages: u64,
-    /// When it began, in ticks since the system did: tells two processes of the same number apart.
-    pub began: u64,
 }
 
 impl Usage {
+    /// That of a process; `None` when there is no such process.
+    pub fn of(pid: impl std::fmt::Display) -> Option<Usage> {
+        Usage::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
     /// Reads the line of a process.
     pub fn parse(stat: &[u8]) -> Option<Usage> {
         // The name, in parentheses, may hold anything: the process itself chooses it.
@@ -27,7 +30,6 @@ impl Usage {
         Some(Usage {
             cpu: (micros(number(14)?), micros(number(15)?)),
             pages: number(24)?,
-            began: number(22)?,
         })
     }
 }
@@ -37,12 +39,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn of_this_process() {
+        assert!(Usage::of(std::process::id()).unwrap().pages > 0);
+        assert_eq!(Usage::of(-1), None);
+    }
+
+    #[test]
     fn lines() {
         let line = "12 (a) b) S 1 12 12 0 -1 4194560 100 0 0 0 150 25 0 0 20 0 16 0 777 9000 1234 18446744073709551615";
         let usage = Usage {
             cpu: (1_500_000, 250_000),
             pages: 1234,
-            began: 777,
         };
         assert_eq!(Usage::parse(line.as_bytes()), Some(usage));
         let no_text = [b"12 (\xff", &line.as_bytes()[6..]].concat();
