@@ -95,6 +95,8 @@ def test_openmetrics(start_httpd):
     buckets = samples("mod_wsgi_request_duration_seconds_bucket")
     assert buckets == sorted(buckets)
     assert sum(samples("mod_wsgi_cpu_seconds_total")) > 0
+    # httpd starts its own processes, and nobody counts them.
+    assert samples("mod_wsgi_process_starts_total") == ([1] if httpd.setup.daemon else [])
     assert families["mod_wsgi_request_duration_seconds"].type == "histogram"
     assert families["mod_wsgi_request_duration_seconds"].unit == "seconds"
 

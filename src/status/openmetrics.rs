@@ -105,7 +105,11 @@ impl Collector for Shown {
                 gauge(&mut states, &[("group", name(group)), ("state", state)], count)?;
             }
         }
-        out.counter("process_starts", "Processes started", groups, |group| group.starts)?;
+        let mut starts = out.metric("process_starts", "Daemon processes started", None, MetricType::Counter)?;
+        // httpd starts its own, and nobody counts them.
+        for group in groups.iter().filter(|group| !group.name.is_empty()) {
+            counter(&mut starts, &[("group", name(group))], group.starts)?;
+        }
         let mut ends = out.metric(
             "process_ends",
             "Processes that have ended, by reason",

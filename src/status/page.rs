@@ -65,7 +65,11 @@ fn section(group: &Group, now: u64) -> Markup {
             (processes(group, now))
             details {
                 summary { "Where the time goes, and why processes ended" }
-                div.beside { (phases(group)) (ends(group)) }
+                div.beside {
+                    (phases(group))
+                    // httpd starts its own processes, and nobody counts them.
+                    @if !group.name.is_empty() { (ends(group)) }
+                }
             }
         }
     }
