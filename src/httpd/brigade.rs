@@ -87,15 +87,9 @@ impl<'r> Brigade<'r> {
     pub fn take(&mut self, buffer: &mut [MaybeUninit<u8>]) -> Result<usize, i32> {
         let Some(bucket) = self.first() else { return Ok(0) };
         let bucket = bucket.raw.as_ptr();
-        let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);
-        // SAFETY: a live bucket; every type has a read function, and what it gives is valid until the bucket changes.
+        // SAFETY: a live bucket, which does not change before its bytes are copied.
         unsafe {
-            if let Some(read) = (*(*bucket).type_).read {
-                let status = read(bucket, &raw mut data, &raw mut len, ffi::apr_read_type_e_APR_BLOCK_READ);
-                if status != 0 {
-                    return Err(status);
-                }
-            }
+            let (data, len) = read(bucket)?;
             let copied = len.min(buffer.len());
             if copied > 0 {
                 ptr::copy_nonoverlapping(data.cast(), buffer.as_mut_ptr(), copied);
@@ -123,15 +117,9 @@ impl<'r> Brigade<'r> {
     pub fn move_first(&mut self, to: &mut Brigade<'r>) -> Result<usize, i32> {
         let Some(bucket) = self.first() else { return Ok(0) };
         let bucket = bucket.raw.as_ptr();
-        let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);
         // SAFETY: a live bucket, read as in `take`; both brigades are of this request and so of one allocator.
         unsafe {
-            if let Some(read) = (*(*bucket).type_).read {
-                let status = read(bucket, &raw mut data, &raw mut len, ffi::apr_read_type_e_APR_BLOCK_READ);
-                if status != 0 {
-                    return Err(status);
-                }
-            }
+            let (data, len) = read(bucket)?;
             let keeps = len >= LARGE
                 && (*(*bucket).type_)
                     .setaside
@@ -160,11 +148,7 @@ impl<'r> Brigade<'r> {
         unsafe {
             let mut bucket = (*self.as_ptr()).list.next;
             while bucket != self.sentinel() && count < slices.len() {
-                let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);
-                let read = (*(*bucket).type_).read;
-                let read =
-                    read.map(|read| read(bucket, &raw mut data, &raw mut len, ffi::apr_read_type_e_APR_BLOCK_READ));
-                if read == Some(0) && len > 0 {
+                if let Ok((data, len @ 1..)) = read(bucket) {
                     slices[count] = IoSlice::new(std::slice::from_raw_parts(data.cast(), len));
                     count += 1;
                 }
@@ -285,6 +269,27 @@ impl Bucket<'_> {
         self.has_type(&raw const ffi::ap_bucket_type_error)
             .then_some(ffi::AP_FILTER_ERROR)
     }
+}
+
+/// The bytes of a bucket, waiting for them; valid until the bucket changes.
+///
+/// # Errors
+/// The APR status when the bucket cannot be read.
+///
+/// # Safety
+/// A live bucket in a brigade.
+unsafe fn read(bucket: *mut ffi::apr_bucket) -> Result<(*const c_char, usize), i32> {
+    let (mut data, mut len): (*const c_char, usize) = (ptr::null(), 0);
+    // SAFETY: as apr_bucket_read does it.
+    unsafe {
+        if let Some(read) = (*(*bucket).type_).read {
+            let status = read(bucket, &raw mut data, &raw mut len, ffi::apr_read_type_e_APR_BLOCK_READ);
+            if status != 0 {
+                return Err(status);
+            }
+        }
+    }
+    Ok((data, len))
 }
 
 /// Takes a bucket out of its ring.
