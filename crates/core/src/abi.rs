@@ -1,4 +1,4 @@
-//! The two tables of C functions through which `mod_wsgi.so` and the Python host (`wsgi_host.abi3.so`) speak.
+//! The tables of C functions through which `mod_wsgi.so` and the Python host (`wsgi_host.abi3.so`) speak.
 //!
 //! The module loads the host into an httpd child, asks its one exported symbol, [`HOST_SYMBOL`], for a [`HostTable`]
 //! and calls through it. For each request it hands over an [`ExchangeTable`] with which the host reads the body and
