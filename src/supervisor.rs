@@ -7,6 +7,7 @@ pub mod account;
 mod administrators;
 mod control;
 mod definition;
+mod scoreboard;
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -41,6 +42,7 @@ use crate::httpd::{child, log, process};
 use crate::module::Wsgi;
 use control::Control;
 pub use definition::{Definition, Owner, ScriptOwner, check, of as definitions};
+pub use scoreboard::Scoreboard;
 
 /// Bytes that a queue holds for each request that may wait: most heads are smaller, few are much larger.
 const QUEUED_REQUEST: usize = 4096;
@@ -55,6 +57,8 @@ pub struct Hold {
     page: OwnedFd,
     /// The groups on it.
     groups: usize,
+    /// What daemons of some groups may see of httpd's threads.
+    scoreboard: Option<Arc<Scoreboard>>,
     /// Where administrators reach the supervisor, if httpd has a `PidFile`.
     administrators: Option<PathBuf>,
     /// Its writing end is inherited by httpd's children; when the parent has given its own up, the end of it tells the
@@ -82,6 +86,10 @@ struct Generation<'p> {
 pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
     let server = server.main();
     let definitions = definition::of(server)?;
+    let shown = definitions.iter().any(|definition| definition.options.server_metrics);
+    let turn = server.config::<Wsgi>().global.counters.get().filter(|_| shown);
+    let scoreboard = turn.map(|turn| Scoreboard::open(server, turn.as_fd())).transpose()?;
+    let scoreboard = scoreboard.map(Arc::new);
     let mut kept = Kept::load(server);
     if definitions.is_empty() && kept.supervisor.is_none() {
         return Ok(());
@@ -99,8 +107,8 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
             definition,
             server.timeout(),
             send,
-            Arc::clone(&readable),
-            index,
+            (Arc::clone(&readable), index),
+            scoreboard.clone().filter(|_| definition.options.server_metrics),
         ));
     }
     kept.save(server);
@@ -108,6 +116,7 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         number: kept.generation,
         page,
         groups: definitions.len(),
+        scoreboard,
         administrators: process::pid_file(pool).map(|file| administrators::path(&file)),
         lifeline: pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("pipe", error))?,
         parent: std::process::id(),
@@ -137,10 +146,15 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
     Ok(())
 }
 
-/// The monitor hook, which the parent runs every few seconds: groups that have lost their supervisor get a new one.
+/// The monitor hook, which the parent runs every ten seconds or so: groups that have lost their supervisor get a new one,
+/// and where no requests come the scoreboard is published nonetheless.
 pub fn monitor(pool: Pool<'_>, server: Server<'_>) {
     let server = server.main();
-    if let Some(hold) = server.config::<Wsgi>().global.hold.get()
+    let hold = server.config::<Wsgi>().global.hold.get();
+    if let Some(scoreboard) = hold.and_then(|hold| hold.scoreboard.as_ref()) {
+        scoreboard.refresh();
+    }
+    if let Some(hold) = hold
         && hold.lost.load(Ordering::Relaxed)
         && hold.acts()
         && hold.apply(pool, server).is_ok()
@@ -156,6 +170,9 @@ pub fn enter_child(server: Server<'_>) {
     let Some(hold) = server.config::<Wsgi>().global.hold.get() else {
         return;
     };
+    if let Some(scoreboard) = &hold.scoreboard {
+        scoreboard.refresh();
+    }
     // httpd -X has one process for everything.
     if hold.parent == std::process::id() {
         return;
@@ -182,8 +199,10 @@ impl Hold {
         let mut messages = Vec::new();
         for definition in definition::of(server)? {
             let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
-            if let Some(message) = definition.message(server) {
-                messages.push((message, duplicate(&queue.receive)?, definition.error_log(server)));
+            let scoreboard = self.scoreboard.as_deref().filter(|_| definition.options.server_metrics);
+            if let Some(message) = definition.message(server, scoreboard.is_some()) {
+                let others = [scoreboard.map(AsFd::as_fd), definition.error_log(server)];
+                messages.push((message, duplicate(&queue.receive)?, others));
             }
         }
         kept.save(server);

@@ -5,7 +5,8 @@ import threading
 
 import pytest
 
-from httpd import GROUP
+from client import wait_for
+from httpd import GROUP, child_user
 
 CONFIG = """
 LogLevel wsgi:info
@@ -201,17 +202,18 @@ def test_metrics(start_httpd, setup):
     assert process["restart_time"] <= process["current_time"]
 
 
-def test_server_metrics(start_httpd, setup):
-    """The scoreboard, where the directive allows it."""
-    httpd = start_httpd("WSGIServerMetrics On\nExtendedStatus On\n" + CONFIG)
-    server = ask(httpd, "metrics", "one")[2]
-    if setup.daemon:
-        assert server is None
-        return
+def test_server_metrics(start_httpd):
+    """The scoreboard, where it is allowed; a daemon's is a moment old."""
+    config = "WSGIServerMetrics On\nExtendedStatus On\n" + CONFIG
+    httpd = start_httpd(config, options="server-metrics=On")
+    server = wait_for(
+        lambda: shows(server := ask(httpd, "metrics")[2], "/one/metrics") and server, "the request for it"
+    )
     assert set(server) == {
         *("server_limit", "thread_limit", "running_generation", "restart_time", "current_time", "running_time"),
         "processes",
     }
+    assert server["restart_time"] <= server["current_time"]
     [process] = server["processes"]
     assert process["pid"] == httpd.children()[0]
     assert set(process) == {"process_num", "pid", "generation", "quiescing", "workers"}
@@ -222,4 +224,45 @@ def test_server_metrics(start_httpd, setup):
         "vhost",
     } == set(process["workers"][0])
     assert {worker["status"] for worker in process["workers"]} <= set("._SRWKLDCGI")
-    assert any("/one/metrics" in worker["request"] for worker in process["workers"])
+
+
+def test_server_metrics_are_not_for_all(start_httpd, setup):
+    """What is allowed in the one mode is not in the other."""
+    directive, option = ("Off", "On") if not setup.daemon else ("On", "Off")
+    httpd = start_httpd(f"WSGIServerMetrics {directive}\n{CONFIG}", options=f"server-metrics={option}")
+    assert ask(httpd, "metrics")[2] is None
+    assert ask(httpd, "scoreboard") == []
+
+
+def shows(server: dict | None, target: str) -> bool:
+    """Whether a request is on the scoreboard; None: that is being written."""
+    workers = [worker for process in (server or {"processes": []})["processes"] for worker in process["workers"]]
+    return any(target in worker["request"] for worker in workers)
+
+
+@pytest.mark.modes("daemon")
+def test_server_metrics_after_a_restart(start_httpd):
+    """Daemons that outlive a graceful restart see what the new children of httpd do."""
+    config = "WSGIGracefulReload Off\n" + CONFIG
+    httpd = start_httpd(config, options="server-metrics=On")
+    before, (daemon,) = httpd.children(), httpd.daemons()
+    ask(httpd, "metrics")
+    httpd.graceful()
+
+    def renewed() -> bool:
+        processes = (ask(httpd, "metrics")[2] or {"processes": []})["processes"]
+        pids = {process["pid"] for process in processes}
+        return pids == set(httpd.children()) and not pids & set(before)
+
+    wait_for(renewed, "the new children")
+    assert httpd.daemons() == [daemon]
+
+
+@pytest.mark.modes("daemon")
+def test_daemons_cannot_change_the_scoreboard(start_httpd):
+    """A daemon can neither write to what it sees nor open it again for that."""
+    httpd = start_httpd(CONFIG, options="server-metrics=On")
+    [(written, opened)] = ask(httpd, "scoreboard")
+    assert written == "EBADF"
+    # Whom all processes run as, he may open all that is his.
+    assert opened == ("EACCES" if child_user() else None)

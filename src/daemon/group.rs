@@ -7,23 +7,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use rustix::io::pread;
 use wsgi_core::stats::report::Report;
 use wsgi_core::supervision::{State, Time};
-use wsgi_core::wire::control::status::{REPORT_AT, REPORT_HEAD, SLOT, decode, whole_report};
+use wsgi_core::wire::control::published;
+use wsgi_core::wire::control::status::{REPORT_AT, SLOT, decode};
 
 use super::pair::Pool;
 use crate::httpd::page::Page;
 use crate::httpd::server::Server;
-use crate::supervisor::{Definition, Owner, ScriptOwner};
+use crate::supervisor::{Definition, Owner, Scoreboard, ScriptOwner};
 
 /// Bytes of a word of the status page.
 const WORD: usize = size_of::<u64>();
 /// Seconds without a refusal after which the next one is logged again.
 const BURST: u64 = 5;
-
-/// How often a report is looked for that is just being written.
-const TRIES: usize = 50;
 
 /// The groups of all servers.
 pub struct Groups(Vec<Group>);
@@ -32,23 +29,7 @@ impl Groups {
     /// How they are, as the supervisor said last; `None` if it has said nothing.
     pub fn report(&self) -> Option<Report> {
         let page = &self.0.first()?.status;
-        // It is written once a second, in a moment.
-        for _ in 0..TRIES {
-            let head = || {
-                let mut head = [0; REPORT_HEAD];
-                let read = pread(&**page, &mut head, REPORT_AT).ok()?;
-                whole_report(head).filter(|_| read == REPORT_HEAD)
-            };
-            if let Some((number, length)) = head() {
-                let mut text = vec![0; usize::try_from(length).ok()?];
-                let read = pread(&**page, &mut text, REPORT_AT + REPORT_HEAD as u64).ok()?;
-                if head() == Some((number, length)) && read == text.len() {
-                    return serde_json::from_slice(&text).ok();
-                }
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        None
+        serde_json::from_slice(&published::read(page.file(), REPORT_AT)?).ok()
     }
 
     /// All of them.
@@ -77,6 +58,8 @@ pub struct Group {
     slot: usize,
     /// Who must own the scripts.
     script_owner: Option<ScriptOwner>,
+    /// What its daemons may see of httpd's threads, if anything.
+    pub scoreboard: Option<Arc<Scoreboard>>,
     /// When a request was refused last, in seconds of `CLOCK_MONOTONIC`.
     refused: AtomicU64,
     /// How long a request tries to get into a full queue.
@@ -98,8 +81,14 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group of a definition; `timeout` is httpd's own.
-    pub fn new(definition: &Definition, timeout: Duration, queue: OwnedFd, status: Arc<Page>, index: usize) -> Group {
+    /// The group of a definition; `timeout` is httpd's own. The page, and its place there; what its daemons may see.
+    pub fn new(
+        definition: &Definition,
+        timeout: Duration,
+        queue: OwnedFd,
+        (status, index): (Arc<Page>, usize),
+        scoreboard: Option<Arc<Scoreboard>>,
+    ) -> Group {
         let options = &definition.options;
         Group {
             name: String::from_utf8_lossy(&options.name).into_owned(),
@@ -108,6 +97,7 @@ impl Group {
             status,
             slot: index,
             script_owner: definition.script_owner,
+            scoreboard,
             refused: AtomicU64::new(0),
             entry_timeout: options.connect_timeout,
             write_timeout: options.response_socket_timeout.or(options.socket_timeout),

@@ -55,6 +55,9 @@ pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, gro
             return Answer::Status(500);
         }
     };
+    if let Some(scoreboard) = &group.scoreboard {
+        scoreboard.refresh();
+    }
     let deadline = group.queue_timeout.map(|timeout| now() + timeout);
     for retries in 0..=RETRIES {
         match Relay::exchange(request, target, &mut upload, group, deadline, retries) {

@@ -17,7 +17,7 @@ pub const METRICS: Topic<Wsgi> = Topic {
             default: "Off",
             place: Place::Main,
             help:
-                c"On lets applications in httpd's own processes call mod_wsgi.server_metrics(); in daemons it is None",
+                c"On lets applications in httpd's own processes call mod_wsgi.server_metrics(); for daemons there is server-metrics=",
             set: Set::Server(|config: &mut ServerConfig, arguments| {
                 flag(&mut config.global.metrics.server_metrics, arguments)
             }),

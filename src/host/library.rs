@@ -1,6 +1,7 @@
 //! Loading libpython and the host into this process, and calling the host's table.
 
 use std::ffi::{CStr, CString, c_int, c_void};
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
@@ -23,7 +24,6 @@ use crate::httpd::server::Server;
 use crate::httpd::{log, process};
 use crate::interpreters::Settings;
 use crate::module::Wsgi;
-use crate::status::Counters;
 
 /// Milliseconds that the end of a child waits for threads that are still in Python. By then httpd has waited for them
 /// itself, as long as it wanted to.
@@ -119,7 +119,7 @@ impl Host {
             build_date: Bytes::of(process::build_date()),
             log: log_record,
             log_context: server.into_context(),
-            counters: counters.map_or(-1, Counters::descriptor),
+            counters: counters.map_or(-1, |counters| counters.as_fd().as_raw_fd()),
             counters_pages: counters.map_or(0, |counters| counters.shelf.pages),
             counters_slots: counters.map_or(0, |counters| counters.shelf.slots),
             slow_requests: global

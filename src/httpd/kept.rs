@@ -21,6 +21,8 @@ pub struct Kept {
     pub supervisor: Option<Supervisor>,
     /// What httpd's own processes count.
     pub counters: Option<KeptFd>,
+    /// What they publish of the scoreboard.
+    pub scoreboard: Option<KeptFd>,
     /// The queues of all groups.
     pub queues: Vec<Queue>,
 }
@@ -93,14 +95,16 @@ impl Kept {
         }
     }
 
-    /// First line: generation, pid and control socket, or 0 and -1, and the counters, or -1. Then a line for each queue, its key in hexadecimal.
+    /// First line: generation, pid and control socket, or 0 and -1, then the counters and the scoreboard, or -1. Then a
+    /// line for each queue, its key in hexadecimal.
     fn text(&self) -> String {
         let (pid, control) = match &self.supervisor {
             Some(supervisor) => (supervisor.pid, supervisor.control.0),
             None => (0, -1),
         };
-        let counters = self.counters.as_ref().map_or(-1, |file| file.0);
-        let mut text = format!("{} {pid} {control} {counters}\n", self.generation);
+        let number = |file: &Option<KeptFd>| file.as_ref().map_or(-1, |file| file.0);
+        let (counters, scoreboard) = (number(&self.counters), number(&self.scoreboard));
+        let mut text = format!("{} {pid} {control} {counters} {scoreboard}\n", self.generation);
         for queue in &self.queues {
             for byte in &queue.key {
                 // A String takes whatever is written to it.
@@ -124,9 +128,9 @@ impl Kept {
                 control: KeptFd(control),
             });
         }
-        if let Ok(counters @ 0..) = number().try_into() {
-            kept.counters = Some(KeptFd(counters));
-        }
+        let mut file = || Some(KeptFd(number().try_into().ok().filter(|fd| *fd >= 0)?));
+        kept.counters = file();
+        kept.scoreboard = file();
         for mut words in lines {
             let key = words.next().unwrap_or_default().as_bytes().chunks(2);
             let key = key.filter_map(|digits| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok());

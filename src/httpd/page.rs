@@ -1,13 +1,14 @@
 //! Memory that another process writes and this one looks at, without a system call each time (`mmap`).
 
+use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A file in memory, its beginning mapped for reading.
 pub struct Page {
-    file: OwnedFd,
+    file: File,
     words: *const AtomicU64,
     len: usize,
 }
@@ -43,7 +44,16 @@ impl Page {
             return Err(io::Error::last_os_error());
         }
         let words = start.cast_const().cast();
-        Ok(Page { file, words, len })
+        Ok(Page {
+            file: file.into(),
+            words,
+            len,
+        })
+    }
+
+    /// All of the file, for what is behind the part that is mapped.
+    pub fn file(&self) -> &File {
+        &self.file
     }
 
     /// The word of that number, in the byte order of memory.
@@ -54,13 +64,6 @@ impl Page {
         assert!(index < self.len / size_of::<u64>(), "a word of the page");
         // SAFETY: within the mapping, aligned since that begins a page; its contents change under atomic loads only.
         unsafe { (*self.words.add(index)).load(Ordering::Relaxed) }
-    }
-}
-
-/// All of the file, for what is behind the part that is mapped.
-impl AsFd for Page {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
     }
 }
 

@@ -1,7 +1,7 @@
 //! What httpd's own processes count when they run applications: a file in memory with a page for each, which outlives
 //! restarts.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec, pread};
@@ -50,11 +50,6 @@ impl Counters {
         Ok(Counters { file: copy, shelf })
     }
 
-    /// Its descriptor, for the host.
-    pub fn descriptor(&self) -> RawFd {
-        self.file.as_fd().as_raw_fd()
-    }
-
     /// The group that httpd's own processes are; `now` in µs since the epoch and of `CLOCK_MONOTONIC`.
     pub fn group(&self, now: u64) -> Group {
         let mut group = Group {
@@ -100,5 +95,12 @@ impl Counters {
         let mut bytes = vec![0; self.shelf.stride()];
         let read = pread(&self.file, &mut bytes, self.shelf.offset(page)).ok()?;
         Reading::of_bytes(&bytes[..read])
+    }
+}
+
+/// The file.
+impl AsFd for Counters {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
     }
 }

@@ -31,13 +31,13 @@ impl<'c> Control<'c> {
         &self,
         begin: Begin,
         carried: &[BorrowedFd<'_>],
-        groups: Vec<(Group, OwnedFd, Option<BorrowedFd<'_>>)>,
+        groups: Vec<(Group, OwnedFd, [Option<BorrowedFd<'_>>; 2])>,
         lifeline: BorrowedFd<'_>,
     ) -> Result<(), String> {
         let generation = begin.generation;
         self.send(&ToSupervisor::Begin(begin), carried)?;
-        for (group, queue, log) in groups {
-            let carried: Vec<_> = [Some(queue.as_fd()), log].into_iter().flatten().collect();
+        for (group, queue, others) in groups {
+            let carried: Vec<_> = [Some(queue.as_fd())].into_iter().chain(others).flatten().collect();
             self.send(&ToSupervisor::Group(group), &carried)?;
         }
         self.send(&ToSupervisor::End, &[lifeline])?;

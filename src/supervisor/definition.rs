@@ -144,14 +144,15 @@ pub fn of<'s>(server: Server<'s>) -> Result<&'s [Definition], String> {
 }
 
 impl Definition {
-    /// What the supervisor is told; nothing if the group cannot run.
-    pub fn message(&self, server: Server<'_>) -> Option<parent::Group> {
+    /// What the supervisor is told, and whether the scoreboard comes along; nothing if the group cannot run.
+    pub fn message(&self, server: Server<'_>, scoreboard: bool) -> Option<parent::Group> {
         let python = self.python.as_ref()?;
         let global = &server.config::<Wsgi>().global;
         let Settings { environment, plan } = Settings::daemon(global, &self.options, python.home.as_deref());
         Some(parent::Group {
             name: self.options.name.clone(),
             eager: true,
+            scoreboard,
             renew: self.options.graceful_reload.or(global.graceful_reload).unwrap_or(true),
             python: python.executable.as_os_str().as_bytes().to_vec(),
             options: self.options.written.clone(),

@@ -1,11 +1,13 @@
 """Shows the modules `mod_wsgi` and `apache`; PATH_INFO names a function of this file, whose result is the reply."""
 
+import errno
 import inspect
 import json
 import os
 import signal
 import sys
 import threading
+from pathlib import Path
 
 import apache
 import mod_wsgi
@@ -146,3 +148,20 @@ def metrics(environ):
 
 def record(environ):
     return [mod_wsgi.start_recording_metrics(), mod_wsgi.start_recording_metrics()]
+
+
+def scoreboard(environ):
+    """What becomes of attempts to write to the descriptors through which the scoreboard is seen."""
+    files = [
+        file for file in Path("/proc/self/fd").iterdir() if file.is_symlink() and "scoreboard" in file.readlink().name
+    ]
+    writes = (lambda file: os.write(int(file.name), b"x"), lambda file: os.open(file, os.O_RDWR))
+    return [[failure(write, file) for write in writes] for file in files]
+
+
+def failure(function, argument):
+    try:
+        function(argument)
+    except OSError as error:
+        return errno.errorcode[error.errno]
+    return None

@@ -68,7 +68,7 @@ pub struct DaemonOptions {
     pub switch_interval: Option<f64>,
     /// `interpreter-limit`: most interpreters of a daemon; `None`: as `WSGIInterpreterLimit` says. New here.
     pub interpreter_limit: Option<u32>,
-    /// `server-metrics`, which has no effect.
+    /// `server-metrics`: its daemons may see what the threads of httpd do.
     pub server_metrics: bool,
 
     /// `maximum-requests`: restart after so many completed requests.

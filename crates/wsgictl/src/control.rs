@@ -13,7 +13,7 @@ use rustix::fs::{Mode, OFlags, open};
 use rustix::net::sockopt::socket_peercred;
 use wsgi_core::stats::report::Report;
 use wsgi_core::wire::control::command::{Answer, Command, SUFFIX};
-use wsgi_core::wire::control::status::MAX_REPORT;
+use wsgi_core::wire::control::published::MAX_TEXT;
 
 use crate::arguments::Server;
 use crate::fault::Fault;
@@ -99,7 +99,7 @@ impl Control {
         stream.write_all(&line).map_err(|error| failed(&error))?;
         let mut text = Vec::new();
         stream
-            .take(MAX_REPORT)
+            .take(MAX_TEXT)
             .read_to_end(&mut text)
             .map_err(|error| failed(&error))?;
         match serde_json::from_slice(&text).map_err(|error| failed(&error))? {

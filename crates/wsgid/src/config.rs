@@ -9,7 +9,7 @@ use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::NameValue;
 use wsgi_core::supervision::{Settings, State};
 use wsgi_core::wire::control::parent::{Begin, Group};
-use wsgi_core::wire::control::{Preload, status};
+use wsgi_core::wire::control::{Preload, published, status};
 
 use crate::identity::Identity;
 use crate::launch::Plan;
@@ -37,6 +37,8 @@ pub struct Declared {
     pub renew: bool,
     /// The receiving end of its queue.
     pub queue: OwnedFd,
+    /// What httpd's threads do, for its daemons, if they may see that.
+    pub scoreboard: Option<OwnedFd>,
     /// Its error log, if it has one of its own.
     pub log: Option<OwnedFd>,
 }
@@ -70,8 +72,6 @@ pub struct Configuration {
     /// Where administrators are heard, until it is in effect.
     pub control: Option<OwnedFd>,
     status: File,
-    /// Number of the last report.
-    reports: u64,
     /// What the status page says.
     shown: Vec<Option<State>>,
 }
@@ -142,7 +142,6 @@ impl Incoming {
             lifeline,
             control: self.control,
             status: self.status,
-            reports: 0,
         };
         Ok((configuration, self.groups, self.begin.log_level))
     }
@@ -151,7 +150,7 @@ impl Incoming {
         if self.groups.iter().any(|known| known.character.name() == group.name) {
             return Err("is declared twice".to_owned());
         }
-        let mut descriptors = descriptors.into_iter();
+        let mut descriptors = descriptors.into_iter().peekable();
         let queue = descriptors.next().ok_or("its queue is missing")?;
         let inode = rustix::fs::fstat(&queue)
             .map_err(|error| format!("its queue cannot be used: {error}"))?
@@ -170,6 +169,7 @@ impl Incoming {
             },
             renew: group.renew,
             queue,
+            scoreboard: descriptors.next_if(|_| group.scoreboard),
             log: descriptors.next(),
         })
     }
@@ -185,16 +185,8 @@ impl Character {
 impl Configuration {
     /// Shows a report.
     pub fn publish(&mut self, report: &[u8]) {
-        let at = status::REPORT_AT;
-        let length = report.len() as u64;
-        self.reports += 2;
-        let (begun, ended) = (self.reports - 1, self.reports);
-        // Readers see by the head what is not whole.
-        let _ = self
-            .status
-            .write_all_at(&status::report_head(begun, length), at)
-            .and_then(|()| self.status.write_all_at(report, at + status::REPORT_HEAD as u64))
-            .and_then(|()| self.status.write_all_at(&status::report_head(ended, length), at));
+        // Readers see what is not whole.
+        let _ = published::write(&self.status, status::REPORT_AT, report);
     }
 
     /// Shows the state of its group number `at`.

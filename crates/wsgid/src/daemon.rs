@@ -44,6 +44,8 @@ pub struct New<'a> {
     pub preload: Vec<Preload>,
     /// Where it takes requests from.
     pub queue: &'a OwnedFd,
+    /// What httpd's threads do, if it may see that.
+    pub scoreboard: Option<&'a OwnedFd>,
     /// Where its output goes.
     pub log: BorrowedFd<'a>,
     /// `/dev/null`
@@ -81,8 +83,9 @@ impl Daemon {
             preload: new.preload,
         });
         let message = settings.encode().map_err(|error| error.to_string())?;
-        socket::send(&control, &message, &[new.queue.as_fd(), stats.as_fd()])
-            .map_err(|error| format!("cannot send its settings: {error}"))?;
+        let given = [Some(new.queue), Some(&stats), new.scoreboard];
+        let given: Vec<BorrowedFd<'_>> = given.into_iter().flatten().map(AsFd::as_fd).collect();
+        socket::send(&control, &message, &given).map_err(|error| format!("cannot send its settings: {error}"))?;
         let descriptors = Descriptors {
             control: far.as_fd(),
             log: new.log,

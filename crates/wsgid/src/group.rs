@@ -43,6 +43,7 @@ pub struct Tools<'a> {
 pub struct Group {
     character: Character,
     queue: OwnedFd,
+    scoreboard: Option<OwnedFd>,
     log: Option<OwnedFd>,
     decisions: supervision::Group,
     daemons: Vec<Daemon>,
@@ -66,6 +67,7 @@ impl Group {
             decisions: supervision::Group::new(declared.character.settings.clone(), 1),
             character: declared.character,
             queue: declared.queue,
+            scoreboard: declared.scoreboard,
             log: declared.log,
             daemons: Vec::new(),
             scripts: Scripts::default(),
@@ -94,6 +96,7 @@ impl Group {
             .configure(declared.character.settings.clone(), generation);
         self.character = declared.character;
         self.queue = declared.queue;
+        self.scoreboard = declared.scoreboard;
         self.log = declared.log;
     }
 
@@ -330,6 +333,7 @@ impl Group {
                 .scripts
                 .preload(declared, |id| Some(id) > self.foreign && self.decisions.serves(id)),
             queue: &self.queue,
+            scoreboard: self.scoreboard.as_ref(),
             log: self.log.as_ref().map_or(stderr.as_fd(), AsFd::as_fd),
             null: tools.null.as_fd(),
         };

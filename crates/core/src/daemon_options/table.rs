@@ -5,7 +5,7 @@ use super::value::Value;
 use crate::directive::Refusal;
 
 /// Options that are checked but change nothing here.
-pub const NO_EFFECT: [&str; 5] = [
+pub const NO_EFFECT: [&str; 4] = [
     // There is no socket file that somebody could own.
     "socket-user",
     // Replies go to the client as they come.
@@ -13,8 +13,6 @@ pub const NO_EFFECT: [&str; 5] = [
     "response-buffer-size",
     // What is sent over a socketpair waits with the sender (unix(7)).
     "receive-buffer-size",
-    // Daemons are no children of httpd: they cannot see its scoreboard.
-    "server-metrics",
 ];
 
 /// All options.
@@ -228,7 +226,7 @@ static OPTIONS: [Row; 50] = [
             "server-metrics",
             "On|Off",
             "Off",
-            "Has no effect: daemons cannot see what httpd does, and `mod_wsgi.server_metrics()` is `None` there",
+            "On lets the group's applications call `mod_wsgi.server_metrics()`, which shows what all of httpd's threads do, also for others",
         ],
         |o, v| put!(o.server_metrics = v.flag()?),
     ),

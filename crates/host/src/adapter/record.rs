@@ -31,7 +31,7 @@ pub trait ScriptWatch: Send + Sync {
     fn changed(&self, script: &[u8], mtime: i64);
 }
 
-/// Tells what the threads of httpd do. Must not wait.
+/// Tells what the threads of httpd do. Detached only.
 pub type Scoreboard = Box<dyn Fn() -> Vec<u8> + Send + Sync>;
 
 /// What is the same for every interpreter of the process.

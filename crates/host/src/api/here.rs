@@ -142,7 +142,10 @@ fn window<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, 
 
 fn scoreboard<'py>(this: &Here, me: &Object<'py>, _: &[Object<'py>]) -> Result<'py, Object<'py>> {
     match &this.server.scoreboard {
-        Some(scoreboard) => me.py().bytes(&scoreboard()),
+        Some(scoreboard) => {
+            let text = me.py().detach(scoreboard);
+            me.py().bytes(&text)
+        }
         None => Ok(me.py().none()),
     }
 }

@@ -53,7 +53,7 @@ def process_metrics():
 
 
 def server_metrics():
-    """Return what the threads of the whole server do, where WSGIServerMetrics allows it; otherwise None."""
+    """Return what the threads of httpd do, where WSGIServerMetrics or server-metrics= allows it; otherwise None."""
     return _metrics.server_metrics(_server.scoreboard())
 
 

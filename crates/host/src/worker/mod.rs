@@ -22,6 +22,7 @@ mod thread;
 mod watch;
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -32,9 +33,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use rustix::pipe::{PipeFlags, pipe_with};
 use wsgi_core::abi::Level;
 use wsgi_core::limits::Limits;
-use wsgi_core::wire::control::Preload;
 use wsgi_core::wire::control::daemon::exit::{MISUSED, NOT_LOADED, UNUSABLE};
 use wsgi_core::wire::control::daemon::{FromDaemon, ToDaemon};
+use wsgi_core::wire::control::{Preload, published};
 
 use self::activity::Board;
 use self::control::Control;
@@ -49,7 +50,7 @@ use self::signals::Preparation;
 use self::thread::Daemon;
 use self::watch::{Parts, Watch};
 use crate::adapter::exchange::ServerLog;
-use crate::adapter::{Imported, Server};
+use crate::adapter::{Imported, Scoreboard, Server};
 use crate::environment::Value;
 use crate::fence::report_panics_to;
 use crate::gate::Gate;
@@ -87,6 +88,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     let stats = descriptors
         .next()
         .map_or_else(|| Stats::own(threads), |page| Stats::shared(&page, threads));
+    let scoreboard = descriptors.next().map(scoreboard);
     let report = Arc::new(Report::new(Arc::clone(&control)));
     let server = Server {
         process_group: settings.group.clone(),
@@ -99,7 +101,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         loading: Gate::default(),
         stats,
         recording: AtomicBool::new(false),
-        scoreboard: None,
+        scoreboard,
     };
     let hidden = settings.api.plan.hidden.iter();
     let hidden: Vec<Value> = hidden.map(|name| (name.clone(), None)).collect();
@@ -213,6 +215,12 @@ fn introduction(control: &Control) -> Result<(Settings, Vec<OwnedFd>), String> {
         Some(_) => Err(String::from("wsgid sent something else")),
         None => Err(String::from("nobody is there to send them")),
     }
+}
+
+/// What httpd's processes publish of their threads.
+fn scoreboard(file: OwnedFd) -> Scoreboard {
+    let file = File::from(file);
+    Box::new(move || published::read(&file, 0).unwrap_or_else(|| b"null".to_vec()))
 }
 
 fn unusable(log: &StandardError, reason: &str) -> i32 {

@@ -94,6 +94,7 @@ impl World {
             name: name.into(),
             eager: true,
             renew: false,
+            scoreboard: false,
             python: self.path("fake-daemon").to_str().unwrap().into(),
             options: words,
             environment: vec![(b"PYTHONOPTIMIZE".to_vec(), b"1".to_vec())],

@@ -7,7 +7,7 @@
 //! | message | descriptors | meaning |
 //! |---|---|---|
 //! | `Begin` | the status page; the control socket of administrators, if it says so; the server's error log, if it is a file or pipe | a configuration begins; its generation is larger than any before |
-//! | `Group` | the receiving end of its queue; its error log, if it has one of its own | one group of it; as many as `Begin` announced |
+//! | `Group` | the receiving end of its queue; what httpd's threads do, if it says so; its error log, if it has one of its own | one group of it; as many as `Begin` announced |
 //! | `End` | the lifeline's reading end | it is complete: it takes effect now |
 //! | `Reload` | – | replace the daemons of a group |
 //! | `Stop` | – | the server ends: end all daemons, then yourself |
@@ -28,8 +28,9 @@
 //! children read it, and cannot write it.
 //!
 //! # Supervisor ↔ daemon ([`daemon`])
-//! The daemon gets one `Settings`, with two descriptors: the receiving end of the queue, and a memfd for
-//! the page of its numbers ([`crate::stats`]). It starts Python's part, imports what is to be preloaded, and says
+//! The daemon gets one `Settings`, with the receiving end of the queue, a memfd for the page of its numbers
+//! ([`crate::stats`]), and, with `server-metrics=On`, one that it can only read, in which httpd's processes publish what
+//! their threads do ([`published`]). It starts Python's part, imports what is to be preloaded, and says
 //! `Ready`; only then it takes requests. Later it may be told `Drain`. It says `Replace` when it should be replaced and can wait, `Exiting` when it
 //! stops taking requests by itself, `Served` when it has completed its first request, and `Loaded` for each script that
 //! requests use: its successors load them before they are READY. Its end of the stream means that the supervisor is
@@ -44,6 +45,7 @@ pub mod command;
 pub mod daemon;
 pub mod parent;
 mod preload;
+pub mod published;
 pub mod status;
 
 use super::field::{Fields, Pairs, put_pairs};
@@ -53,7 +55,7 @@ pub use preload::Preload;
 
 /// Version of all messages. A supervisor outlives graceful restarts, so it may meet a parent with another version; it
 /// refuses its configuration.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Largest message: what a socket takes at once whatever its settings are.
 pub const MAX_MESSAGE: usize = 64 * 1024;

@@ -51,6 +51,8 @@ pub struct Group {
     pub eager: bool,
     /// Its daemons are replaced even if nothing about it has changed (a graceful restart with `WSGIGracefulReload On`).
     pub renew: bool,
+    /// A descriptor comes along that shows what httpd's threads do, for its daemons ([`super::published`]).
+    pub scoreboard: bool,
     /// Absolute path of its Python.
     pub python: Vec<u8>,
     /// The options as they were written ([`crate::daemon_options::DaemonOptions::from_written`]).
@@ -93,7 +95,7 @@ impl ToSupervisor {
             ToSupervisor::Group(group) => {
                 out.push(GROUP);
                 put_short_text(&mut out, &group.name, usize::MAX, "name of the process group is")?;
-                out.extend([group.eager, group.renew].map(u8::from));
+                out.extend([group.eager, group.renew, group.scoreboard].map(u8::from));
                 put_short_text(&mut out, &group.python, MAX_PATH, "path of the Python is")?;
                 put_list(&mut out, &group.options)?;
                 put_list(&mut out, &group.environment)?;
@@ -142,6 +144,7 @@ impl ToSupervisor {
                 name: fields.short_text(usize::MAX)?.to_vec(),
                 eager: fields.bool()?,
                 renew: fields.bool()?,
+                scoreboard: fields.bool()?,
                 python: fields.short_text(MAX_PATH)?.to_vec(),
                 options: take_list(&mut fields)?,
                 environment: take_list(&mut fields)?,
@@ -232,6 +235,7 @@ mod tests {
                 name: b"shop".to_vec(),
                 eager: true,
                 renew: false,
+                scoreboard: true,
                 python: b"/usr/bin/python3".to_vec(),
                 options: list(&[("threads", "2"), ("user", "shop")]),
                 environment: list(&[("PYTHONOPTIMIZE", "1")]),

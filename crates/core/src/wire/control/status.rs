@@ -1,5 +1,5 @@
 //! The status page: how each group is, for the httpd children of one configuration. Behind the groups' slots stands a
-//! report in JSON ([`crate::stats::report`]), which the supervisor writes anew about every second.
+//! report in JSON ([`crate::stats::report`], [`super::published`]), which the supervisor writes anew about every second.
 
 use std::time::Duration;
 
@@ -9,30 +9,9 @@ use crate::supervision::{State, Time};
 /// Bytes of the page for one group.
 pub const SLOT: usize = 16;
 
-/// Longest report that is read. A server with thousands of threads has one of a few MB.
-pub const MAX_REPORT: u64 = 64 << 20;
-
-/// Bytes before a report that say how it is: a number that is odd while it is written, and its length.
-pub const REPORT_HEAD: usize = 16;
-
 /// Where the report begins: behind the slots of all groups that there may be. httpd has slots for groups that it has not
 /// told the supervisor of.
 pub const REPORT_AT: u64 = MAX_GROUPS as u64 * SLOT as u64;
-
-/// The head of a report.
-pub fn report_head(number: u64, length: u64) -> [u8; REPORT_HEAD] {
-    let mut head = [0; REPORT_HEAD];
-    head[..8].copy_from_slice(&number.to_le_bytes());
-    head[8..].copy_from_slice(&length.to_le_bytes());
-    head
-}
-
-/// Number and length of a report that is whole; `None` when it is being written, or when there is none.
-pub fn whole_report(head: [u8; REPORT_HEAD]) -> Option<(u64, u64)> {
-    let [a, b, c, d, e, f, g, h, length @ ..] = head;
-    let (number, length) = (u64::from_le_bytes([a, b, c, d, e, f, g, h]), u64::from_le_bytes(length));
-    (number != 0 && number % 2 == 0 && length <= MAX_REPORT).then_some((number, length))
-}
 
 /// The slot of a group: byte 0 its state, bytes 8 to 15 the next try of one that failed, in µs of `CLOCK_MONOTONIC`.
 pub fn encode(state: State) -> [u8; SLOT] {
@@ -94,14 +73,6 @@ mod tests {
         }
         assert_eq!(decode([0; SLOT]), State::Idle);
         assert_eq!(decode([255; SLOT]), State::Idle);
-    }
-
-    #[test]
-    fn reports() {
-        assert_eq!(whole_report(report_head(2, 100)), Some((2, 100)));
-        for (number, length) in [(0, 1), (3, 1), (2, MAX_REPORT + 1)] {
-            assert_eq!(whole_report(report_head(number, length)), None);
-        }
     }
 
     #[test]
