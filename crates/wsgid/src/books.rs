@@ -36,6 +36,11 @@ impl Books {
         self.reasons.entry(id).or_insert("killed");
     }
 
+    /// A daemon was ended since it sent what it may not.
+    pub fn broke_protocol(&mut self, id: ProcessId) {
+        self.reasons.entry(id).or_insert("protocol_broken");
+    }
+
     /// A daemon has ended.
     pub fn ended(&mut self, id: ProcessId, exit: Exit, reading: Option<&Reading>, usage: Usage) {
         let reason = self.reasons.remove(&id).unwrap_or(match exit {
@@ -65,10 +70,18 @@ mod tests {
         end(&mut books, 2, Exit::Signal(9));
         end(&mut books, 3, Exit::Signal(11));
         end(&mut books, 4, Exit::Code(1));
+        books.broke_protocol(ProcessId(5));
+        end(&mut books, 5, Exit::Signal(9));
         let ends: Vec<_> = books.ends.iter().map(|(reason, count)| (&reason[..], *count)).collect();
         assert_eq!(
             ends,
-            [("crashed", 1), ("exited", 1), ("maximum_requests", 1), ("replaced", 1)]
+            [
+                ("crashed", 1),
+                ("exited", 1),
+                ("maximum_requests", 1),
+                ("protocol_broken", 1),
+                ("replaced", 1)
+            ]
         );
     }
 }

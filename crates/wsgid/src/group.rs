@@ -217,6 +217,7 @@ impl Group {
                     // Whoever holds that socket is not to be trusted with requests.
                     daemon.control = None;
                     daemon.signal(Signal::KILL);
+                    self.books.broke_protocol(id);
                     self.write(
                         tools,
                         Level::Error,

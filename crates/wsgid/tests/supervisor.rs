@@ -400,6 +400,10 @@ fn junk_from_a_daemon_ends_it() {
     let configuration = world.configure(&[group]).unwrap();
     world.await_log("WSGI0720: group 'shop': daemon process");
     configuration.await_state(0, |state| matches!(state, State::Failed { .. }));
+    world::await_that("its reason in a report", || {
+        let ends = configuration.report().map(|report| report.groups[0].ends.clone());
+        ends.is_some_and(|ends| ends.keys().map(String::as_str).eq(["protocol_broken"]))
+    });
 }
 
 #[test]

@@ -15,9 +15,10 @@ use rustix::pipe::PipeFlags;
 use socket::Received;
 use tempfile::TempDir;
 use wsgi_core::abi::Level;
+use wsgi_core::stats::report::Report;
 use wsgi_core::supervision::State;
 use wsgi_core::wire::control::parent::{Begin, FromSupervisor, Group, ToSupervisor};
-use wsgi_core::wire::control::status;
+use wsgi_core::wire::control::{published, status};
 
 /// How long anything may take before it counts as never.
 const NEVER: Duration = Duration::from_secs(20);
@@ -236,6 +237,11 @@ impl Configuration {
         let offset = u64::try_from(at * status::SLOT).unwrap();
         self.status.read_exact_at(&mut slot, offset).unwrap();
         status::decode(slot)
+    }
+
+    /// What stands behind the states.
+    pub fn report(&self) -> Option<Report> {
+        serde_json::from_slice(&published::read(&self.status, status::REPORT_AT)?).ok()
     }
 
     pub fn await_state(&self, at: usize, accept: impl Fn(State) -> bool) {
