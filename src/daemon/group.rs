@@ -4,11 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use wsgi_core::stats::report::Report;
-use wsgi_core::supervision::{State, Time};
+use wsgi_core::supervision::State;
 use wsgi_core::wire::control::published;
 use wsgi_core::wire::control::status::{REPORT_AT, SLOT, decode};
 
@@ -19,9 +18,6 @@ use crate::supervisor::{Definition, Owner, Scoreboard, ScriptOwner};
 
 /// Bytes of a word of the status page.
 const WORD: usize = size_of::<u64>();
-/// Seconds without a refusal after which the next one is logged again.
-const BURST: u64 = 5;
-
 /// The groups of all servers.
 pub struct Groups(Vec<Group>);
 
@@ -60,8 +56,6 @@ pub struct Group {
     script_owner: Option<ScriptOwner>,
     /// What its daemons may see of httpd's threads, if anything.
     pub scoreboard: Option<Arc<Scoreboard>>,
-    /// When a request was refused last, in seconds of `CLOCK_MONOTONIC`.
-    refused: AtomicU64,
     /// How long a request tries to get into a full queue.
     pub entry_timeout: Duration,
     /// How long each write to the client may wait; `None`: as httpd has it.
@@ -98,7 +92,6 @@ impl Group {
             slot: index,
             script_owner: definition.script_owner,
             scoreboard,
-            refused: AtomicU64::new(0),
             entry_timeout: options.connect_timeout,
             write_timeout: options.response_socket_timeout.or(options.socket_timeout),
             longest_header: options.header_buffer_size,
@@ -125,12 +118,6 @@ impl Group {
                 ScriptOwner::Group(gid) => data.gid() == gid && data.mode() & 0o002 == 0,
             })
         })
-    }
-
-    /// Whether a refusal now is the first after a pause.
-    pub fn begins_burst(&self, now: Time) -> bool {
-        let last = self.refused.swap(now.as_secs(), Ordering::Relaxed);
-        now.as_secs().saturating_sub(last) > BURST
     }
 
     /// How the group is.

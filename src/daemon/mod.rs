@@ -82,14 +82,11 @@ pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, gro
 
 /// 503: certainly not run, so it can be sent again.
 fn unavailable(request: Request<'_>, group: &Group, reason: &str, retry: Option<Time>) -> Answer {
-    if group.begins_burst(now()) {
-        let text = format!(
-            "WSGI0142: process group {} did not take the request: {reason}; more of these are not logged until there were \
-             none for a while",
-            group.name
-        );
-        log::request::<Wsgi>(request, Level::Error, text.as_bytes());
-    }
+    let text = format!(
+        "WSGI0142: process group {} did not take the request: {reason}",
+        group.name
+    );
+    log::request::<Wsgi>(request, Level::Error, text.as_bytes());
     let seconds = retry_after(retry, now());
     request.set_error_header(c"Retry-After", request.pool().string(seconds.to_string().as_bytes()));
     Answer::Status(503)
