@@ -59,8 +59,8 @@ impl Counters {
         let mut sums = Sums::default();
         for page in 0..self.shelf.pages {
             let Some(reading) = self.read(page) else { continue };
-            let usage = Usage::of(reading.pid);
-            // A process that was killed has left its page as it was.
+            // A process that was killed has left its page as it was, and its number may be another's.
+            let usage = Usage::of_same(reading.pid, reading.begun);
             let lives = page != self.shelf.last() && usage.is_some();
             let usage = usage.unwrap_or_default();
             match lives {

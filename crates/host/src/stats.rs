@@ -96,12 +96,11 @@ impl Stats {
 
     /// Gives the page up, for another process.
     pub fn release(&self) {
-        let stat = std::fs::read("/proc/self/stat").unwrap_or_default();
-        self.page.release(Usage::parse(&stat).unwrap_or_default().cpu);
+        self.page.release(own_usage().cpu);
     }
 
     fn over(page: Page<'static>) -> Stats {
-        page.begin(std::process::id(), epoch());
+        page.begin(std::process::id(), epoch(), own_usage().begun);
         Stats { page }
     }
 
@@ -135,6 +134,11 @@ impl Stats {
             seat.0.get()
         })
     }
+}
+
+/// What the system knows of this process.
+fn own_usage() -> Usage {
+    Usage::of("self").unwrap_or_default()
 }
 
 /// So many bytes of a file as memory, for good; `None` if the system refuses. The file must have them, and be sealed

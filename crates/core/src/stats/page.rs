@@ -7,7 +7,7 @@ use super::histogram::{BUCKETS, bucket};
 use super::{PHASES, Phase};
 
 /// What a page begins with; another layout has another number.
-pub const MAGIC: u64 = 0x5753_4749_5354_0001;
+pub const MAGIC: u64 = 0x5753_4749_5354_0002;
 
 /// Words before the histograms.
 pub(super) const HEADER: usize = 16;
@@ -32,7 +32,9 @@ pub(super) mod header {
     pub const STARTED: usize = 2;
     pub const HEARTBEAT: usize = 3;
     pub const INTERPRETERS: usize = 4;
-    pub const CPU: usize = 5;
+    pub const BEGUN: usize = 5;
+    /// What is summed up begins here.
+    pub const CPU: usize = 6;
 }
 
 /// The words of a slot.
@@ -79,9 +81,11 @@ impl<'a> Page<'a> {
         (words.len() >= FRONT + SLOT).then_some(Page { words })
     }
 
-    /// Begins the life of the process that writes it.
-    pub fn begin(&self, pid: u32, started: u64) {
+    /// Begins the life of the process that writes it: now, in µs since the epoch; and when the system began it
+    /// ([`super::proc::Usage::begun`]).
+    pub fn begin(&self, pid: u32, started: u64, begun: u64) {
         self.words[header::STARTED].store(started, Relaxed);
+        self.words[header::BEGUN].store(begun, Relaxed);
         self.words[header::PID].store(pid.into(), Relaxed);
         self.words[header::MAGIC].store(MAGIC, Relaxed);
     }

@@ -10,12 +10,19 @@ pub struct Usage {
     pub cpu: (u64, u64),
     /// Memory in use, in pages.
     pub pages: u64,
+    /// When it began, in ticks since the system did: no later process of the same number has the same.
+    pub begun: u64,
 }
 
 impl Usage {
     /// That of a process; `None` when there is no such process.
     pub fn of(pid: impl std::fmt::Display) -> Option<Usage> {
         Usage::parse(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The same, if that is still the process that began then ([`Usage::begun`]).
+    pub fn of_same(pid: impl std::fmt::Display, begun: u64) -> Option<Usage> {
+        Usage::of(pid).filter(|usage| usage.begun == begun)
     }
 
     /// Reads the line of a process.
@@ -30,6 +37,7 @@ impl Usage {
         Some(Usage {
             cpu: (micros(number(14)?), micros(number(15)?)),
             pages: number(24)?,
+            begun: number(22)?,
         })
     }
 }
@@ -42,6 +50,9 @@ mod tests {
     fn of_this_process() {
         assert!(Usage::of(std::process::id()).unwrap().pages > 0);
         assert_eq!(Usage::of(-1), None);
+        let begun = Usage::of("self").unwrap().begun;
+        assert!(Usage::of_same(std::process::id(), begun).is_some());
+        assert_eq!(Usage::of_same(std::process::id(), begun + 1), None);
     }
 
     #[test]
@@ -50,6 +61,7 @@ mod tests {
         let usage = Usage {
             cpu: (1_500_000, 250_000),
             pages: 1234,
+            begun: 777,
         };
         assert_eq!(Usage::parse(line.as_bytes()), Some(usage));
         let no_text = [b"12 (\xff", &line.as_bytes()[6..]].concat();

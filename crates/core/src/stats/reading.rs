@@ -11,6 +11,8 @@ pub struct Reading {
     pub pid: u64,
     /// When it began, in µs since the epoch.
     pub started: u64,
+    /// When the system began it: a process of the same number that has begun at another time is another one.
+    pub begun: u64,
     /// When it last said that it is alive, in µs of `CLOCK_MONOTONIC`.
     pub heartbeat: u64,
     /// Processor time of processes that had the page and are gone, in µs.
@@ -93,6 +95,7 @@ impl Reading {
         Some(Reading {
             pid: words[header::PID],
             started: words[header::STARTED],
+            begun: words[header::BEGUN],
             heartbeat: words[header::HEARTBEAT],
             cpu: (words[header::CPU], words[header::CPU + 1]),
             interpreters: words[header::INTERPRETERS],
@@ -254,13 +257,16 @@ mod tests {
         let memory = memory(2);
         let page = Page::of(&memory).unwrap();
         assert_eq!(Reading::of(&page.copy()), None);
-        page.begin(7, 1000);
+        page.begin(7, 1000, 4);
         page.beat(5);
         page.set_interpreters(3);
         let slot = page.take_slot(70, 99).unwrap();
         slot.begin(10_000_000, (30, 500), &[b"GET", b" ", b"/caf\xc3\xa9\n"], b"shop");
         let reading = Reading::of(&page.copy()).unwrap();
-        assert_eq!((reading.pid, reading.started, reading.heartbeat), (7, 1000, 5));
+        assert_eq!(
+            (reading.pid, reading.started, reading.begun, reading.heartbeat),
+            (7, 1000, 4, 5)
+        );
         assert_eq!((reading.interpreters, reading.running()), (3, 1));
         let running = reading.threads[0].running.clone().unwrap();
         assert_eq!(running.text, "GET /caf\u{e9}\u{fffd}");
@@ -303,8 +309,8 @@ mod tests {
         let (memory, rest) = (memory(2), memory(1));
         let (page, rest) = (Page::of(&memory).unwrap(), Page::of(&rest).unwrap());
         assert!(page.claim(0, 5) && !page.claim(0, 6));
-        page.begin(5, 1);
-        rest.begin(1, 1);
+        page.begin(5, 1, 1);
+        rest.begin(1, 1, 1);
         for thread in [1, 2] {
             let slot = page.take_slot(thread, 0).unwrap();
             slot.begin(1, (0, 0), &[b"GET /"], b"");
