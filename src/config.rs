@@ -1,6 +1,7 @@
 //! The settings of servers and directories, and how inner ones go over outer ones.
 
 use std::collections::HashMap;
+use std::ffi::CStr;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,7 +36,7 @@ pub struct ServerConfig {
     /// Daemon process groups that were defined here.
     pub daemons: Vec<Arc<DaemonOptions>>,
     /// Directives that were given although they have no effect here, with what there is to say about it.
-    pub without_effect: Vec<(&'static str, &'static str)>,
+    pub without_effect: Vec<(&'static CStr, &'static CStr)>,
     /// Settings of the whole process. Only the main server's are read.
     pub global: Global,
 }
@@ -51,9 +52,11 @@ pub struct Global {
     pub found: OnceCell<Python>,
     /// The environment of this child process as it was before applications could change it.
     pub environment: OnceCell<HashMap<Vec<u8>, Vec<u8>>>,
+    /// Whether httpd's own processes need no Python, once it was looked at.
+    pub daemons_only: OnceCell<bool>,
     /// The interpreter of this child process, once it runs.
     pub embedded: OnceCell<Embedded>,
-    /// `WSGIRestrictEmbedded`; Off if unset
+    /// `WSGIRestrictEmbedded`; Off if unset, but where all applications run in daemons
     pub restrict_embedded: Option<bool>,
     /// `WSGICaseSensitivity`; On if unset
     pub case_sensitivity: Option<bool>,

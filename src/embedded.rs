@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use wsgi_core::abi::{self, Bytes, HookResult, ImportResult, Level, OutcomeKind};
+use wsgi_core::configtest::may_need_python;
 use wsgi_core::group::GroupName;
 use wsgi_core::python::{self, Choice, Python};
 
@@ -23,15 +24,15 @@ use crate::module::Wsgi;
 use crate::supervisor::account;
 use crate::target::Target;
 
-/// The Python of this child; none if it did not start.
-pub struct Embedded(Option<Host>);
+/// The Python of this child.
+pub struct Embedded(Host);
 
 /// Ends Python when the child's pool is cleared, which httpd does after its threads have ended.
 struct StopAtExit<'p>(&'p Global);
 
 impl Drop for StopAtExit<'_> {
     fn drop(&mut self) {
-        if let Some(Embedded(Some(host))) = self.0.embedded.get() {
+        if let Some(Embedded(host)) = self.0.embedded.get() {
             host.stop();
         }
     }
@@ -63,8 +64,16 @@ pub fn doubt(server: Server<'_>) -> Option<String> {
     ))
 }
 
+/// Finds out whether httpd's own processes need Python. Called once the whole configuration was read.
+pub fn configure(server: Server<'_>) {
+    let server = server.main();
+    let global = &server.config::<Wsgi>().global;
+    let needless = global.restrict_embedded.is_none() && daemons_do_all(server) && !may_need_python(&server.tree());
+    let _ = global.daemons_only.set(needless);
+}
+
 /// Starts Python in a new child, unless all applications run in daemons. Without it the child lives on, for what else it
-/// serves.
+/// serves. It is not started later: then the child has threads, and no thread may read the environment meanwhile.
 pub fn start(pool: Pool<'_>, server: Server<'_>) {
     let server = server.main();
     let global = &server.config::<Wsgi>().global;
@@ -72,42 +81,27 @@ pub fn start(pool: Pool<'_>, server: Server<'_>) {
     let variables = std::env::vars_os().map(|(name, value)| (name.into_vec(), value.into_vec()));
     let _ = global.environment.set(variables.collect());
     let required = is_required(server);
-    if global.restrict_embedded == Some(true) && !required {
-        // For good: who may write .htaccess files shall not bring Python in by a script that they name.
-        global.embedded.get_or_init(|| Embedded(None));
+    if !required && (global.restrict_embedded == Some(true) || global.daemons_only.get() == Some(&true)) {
         return;
     }
     pool.own(StopAtExit(global));
-    if !daemons_do_all(server) {
-        global.embedded.get_or_init(|| {
-            begin(server, Host::start).unwrap_or_else(|reason| {
-                // Who has daemons was told where the configuration was checked.
-                if required || global.definitions.get().is_none_or(Vec::is_empty) {
-                    log::server::<Wsgi>(server, Level::Critical, reason.as_bytes());
-                }
-                Embedded(None)
-            })
-        });
+    match begin(server) {
+        Ok(embedded) => drop(global.embedded.set(embedded)),
+        // Who has daemons was told where the configuration was checked.
+        Err(reason) if required || global.definitions.get().is_none_or(Vec::is_empty) => {
+            log::server::<Wsgi>(server, Level::Critical, reason.as_bytes());
+        }
+        Err(_) => {}
     }
 }
 
-/// The Python of this child. The first request that needs one starts it, if the child has none yet.
+/// The Python of this child.
 fn host(request: Request<'_>) -> Option<&Host> {
-    let server = request.server().main();
-    let global = &server.config::<Wsgi>().global;
-    let embedded = global.embedded.get_or_init(|| {
-        begin(server, Host::start_apart).unwrap_or_else(|reason| {
-            log::server::<Wsgi>(server, Level::Critical, reason.as_bytes());
-            Embedded(None)
-        })
-    });
-    embedded.0.as_ref()
+    let global = &request.server().main().config::<Wsgi>().global;
+    global.embedded.get().map(|Embedded(host)| host)
 }
 
-fn begin<'s>(
-    server: Server<'s>,
-    start: impl FnOnce(&Start<'_>, Server<'s>) -> Result<Host, String>,
-) -> Result<Embedded, String> {
+fn begin(server: Server<'_>) -> Result<Embedded, String> {
     let global = &server.config::<Wsgi>().global;
     let python = find(global)?;
     let settings = Start {
@@ -117,14 +111,12 @@ fn begin<'s>(
         settings: Settings::embedded(global, python.home.as_deref()),
         scoreboard: global.metrics.server_metrics == Some(true),
     };
-    let host = start(&settings, server)?;
+    let host = Host::start(&settings, server)?;
     preload(&host, server);
-    Ok(Embedded(Some(host)))
+    Ok(Embedded(host))
 }
 
-/// Whether, as far as aliases and what holds for whole servers tell, every application runs in a daemon. A directory may
-/// say otherwise: then the first request for it starts Python. That costs that request some time; Python in each child
-/// costs each child its memory.
+/// Whether, as far as aliases and what holds for whole servers tell, every application runs in a daemon.
 fn daemons_do_all(main: Server<'_>) -> bool {
     let literal = |group: Option<&GroupName>| matches!(group, Some(GroupName::Literal(name)) if !name.is_empty());
     let mut any = false;
@@ -178,7 +170,8 @@ pub fn ask(request: Request<'_>, hook: &abi::Hook, inquiry: &mut Inquiry<'_>) ->
 /// Runs a request and says how it ended.
 pub fn run(request: Request<'_>, target: &Target<'_>, body: Body<'_>) -> Answer {
     let Some(host) = host(request) else {
-        let text = b"WSGI0130: no Python runs in this httpd child; the log says why where it was to start";
+        let text = b"WSGI0130: no Python runs in this httpd child: it could not start, which the log says where the child \
+                     began, or all applications seemed to run in daemons; WSGIRestrictEmbedded Off starts it all the same";
         log::request::<Wsgi>(request, Level::Error, text);
         return Answer::Status(500);
     };

@@ -66,7 +66,7 @@ pub fn ask_with(
     match embedded::ask(request, &hook, &mut inquiry) {
         Some(result) => (result, inquiry.texts),
         None => failed(format!(
-            "WSGI0190: no Python runs in this httpd child, but {} {} needs it; the log says why where the child started \
+            "WSGI0190: no Python runs in this httpd child, but {} {} needs it; the log says why where the child began \
              (under WSGIRestrictEmbedded On it is not started for the sake of .htaccess files)",
             script.directive,
             String::from_utf8_lossy(&script.path)

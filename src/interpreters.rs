@@ -85,6 +85,7 @@ impl Settings {
         let mut plan = Plan::new(process_group, general, &settings.sections);
         plan.limit = limit.unwrap_or(DEFAULT_LIMIT);
         plan.destroy = settings.destroy.unwrap_or(true);
+        plan.fold_case = global.case_sensitivity == Some(false);
         plan.hidden = hidden;
         Settings { environment, plan }
     }
@@ -112,7 +113,9 @@ pub fn tell(server: Server<'_>) {
         for entry in &other.config::<Wsgi>().without_effect {
             if !told.contains(entry) {
                 told.push(*entry);
-                let (name, about) = entry;
+                let (name, about) = (entry.0.to_string_lossy(), entry.1.to_string_lossy());
+                // "Has no effect: …" in the list of directives.
+                let about = about.replacen('H', "h", 1);
                 log::server::<Wsgi>(server, Level::Notice, format!("WSGI0163: {name} {about}").as_bytes());
             }
         }

@@ -78,6 +78,7 @@ impl Module for Wsgi {
     fn post_config(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         status::configure(server);
         supervisor::configure(pool, server)?;
+        embedded::configure(server);
         configtest::report(server);
         Ok(())
     }

@@ -52,8 +52,13 @@ def children_with_python(httpd) -> int:
 
 
 def test_children_without_python(start_httpd):
-    """Where every application runs in a daemon, httpd's own processes start Python only for a request that needs it."""
-    elsewhere = """
+    """Where every application runs in a daemon, httpd's own processes start no Python."""
+    httpd = start_httpd(group())
+    about(httpd)
+    assert children_with_python(httpd) == 0
+
+
+ELSEWHERE = """
 <Location /embedded>
   SetHandler wsgi-script
   Options +ExecCGI
@@ -62,23 +67,27 @@ def test_children_without_python(start_httpd):
 </Location>
 Alias /embedded ${APPS}/daemon.py
 """
-    httpd = start_httpd(group() + elsewhere)
-    own = about(httpd)["pid"]
-    assert children_with_python(httpd) == 0
-    for _ in range(3):
-        reply = httpd.get("/embedded/about")
-        assert reply.status == 200, reply
-        seen = json.loads(reply.body)
-        assert seen["pid"] in httpd.children()
-        assert seen["process_group"] == ""
-    assert 0 < children_with_python(httpd) <= 3
-    assert about(httpd)["pid"] == own
 
 
-def test_children_with_python(start_httpd):
-    """An application that runs in httpd's own processes has Python there before the first request."""
-    httpd = start_httpd(group() + "WSGIScriptAlias /own ${APPS}/daemon.py process-group=%{GLOBAL}")
+@pytest.mark.parametrize(
+    "config",
+    [
+        "WSGIScriptAlias /own ${APPS}/daemon.py process-group=%{GLOBAL}",
+        "<Directory ${ROOT}/htdocs>\nAllowOverride AuthConfig\n</Directory>",
+        "<If \"%{REQUEST_URI} == '/own'\">\nWSGIProcessGroup %{GLOBAL}\n</If>",
+        "WSGIRestrictEmbedded Off",
+        ELSEWHERE,
+    ],
+)
+@pytest.mark.mpms("event")
+def test_children_with_python(start_httpd, config):
+    """Where something may need it there, Python is started with each child, before that has threads."""
+    httpd = start_httpd(group() + config)
     wait_for(lambda: children_with_python(httpd) == len(httpd.children()) > 0, "Python in each child")
+    if config is ELSEWHERE:
+        seen = json.loads(httpd.get("/embedded/about").body)
+        assert (seen["pid"] in httpd.children(), seen["process_group"]) == (True, "")
+        assert about(httpd)["pid"] not in httpd.children()
 
 
 @pytest.mark.parametrize(

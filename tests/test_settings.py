@@ -1,5 +1,6 @@
 """Settings of Python and its interpreters: what they do, in httpd's own processes and in daemons."""
 
+import hashlib
 import json
 from concurrent.futures import ThreadPoolExecutor
 
@@ -349,10 +350,32 @@ def test_request_rec(start_httpd, setup):
     assert seen(httpd.get("/without"))["request_rec"] is None
 
 
+NAMED = """
+requests = 0
+
+def application(environ, start_response):
+    global requests
+    requests += 1
+    start_response("200 OK", [])
+    return [f"{__name__} {__file__} {requests}".encode()]
+"""
+
+
 def test_case_sensitivity(start_httpd):
-    """%{RESOURCE} can be in lower case."""
-    httpd = start_httpd("WSGICaseSensitivity Off\nWSGIScriptAlias /Shop ${APPS}/settings.py\n")
+    """%{RESOURCE} can be in lower case, and with it what a script's module is named after."""
+    httpd = start_httpd("""
+        WSGICaseSensitivity Off
+        WSGIScriptAlias /Shop ${APPS}/settings.py
+        WSGIScriptAlias /one ${ROOT}/Shop.wsgi application-group=shared
+        WSGIScriptAlias /two ${ROOT}/shoP.wsgi application-group=shared
+        """)
     assert seen(httpd.get("/Shop"))["application_group"] == f"localhost:{httpd.port}|/shop"
+    file = httpd.write("Shop.wsgi", NAMED)
+    # As a file system shows it that does not tell the two apart.
+    file.with_name("shoP.wsgi").symlink_to(file)
+    name = "_mod_wsgi_" + hashlib.md5(str(file).lower().encode()).hexdigest()
+    assert httpd.get("/one").text == f"{name} {file} 1"
+    assert httpd.get("/two").text == f"{name} {file} 2"
 
 
 ERRORS = """

@@ -60,7 +60,7 @@ pub const GROUPS: Topic<Wsgi> = Topic {
         arguments: "On|Off",
         default: "Off",
         place: Place::Main,
-        help: c"On keeps Python out of httpd's own processes: applications run in daemons only",
+        help: c"On keeps Python out of httpd's own processes: applications run in daemons only; without the directive, Python starts there unless all that the configuration runs is in daemons",
         set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.restrict_embedded, arguments)),
     },
     Directive {

@@ -16,9 +16,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Main,
             help: c"Has no effect: daemons share a queue, without a lock",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, mechanism, "WSGIAcceptMutex", "has no effect: daemons share a queue, without a lock")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, mechanism)),
         },
         Directive {
             name: c"WSGIApacheExtensions",
@@ -26,9 +24,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::FileInfo,
             help: c"Has no effect: there is no such module any more; mod_wsgi 4.0 was the last that read it",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGIApacheExtensions", "has no effect: there is no such module any more; mod_wsgi 4.0 was the last that read it")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
         Directive {
             name: c"WSGIGroupAuthoritative",
@@ -36,9 +32,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "On",
             place: Place::AuthConfig,
             help: c"Has no effect: Require and the sections around it say what decides",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGIGroupAuthoritative", "has no effect: Require and the sections around it say what decides")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
         Directive {
             name: c"WSGILazyInitialization",
@@ -46,9 +40,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Main,
             help: c"Has no effect: Python starts in the processes that use it, never in httpd itself, as On had it",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGILazyInitialization", "has no effect: Python starts in the processes that use it, never in httpd itself, as On had it")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
         Directive {
             name: c"WSGINewRelicConfigFile",
@@ -56,9 +48,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Main,
             help: c"Has no effect: set NEW_RELIC_CONFIG_FILE in the environment of the daemons, by env=",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, any, "WSGINewRelicConfigFile", "has no effect: set NEW_RELIC_CONFIG_FILE in the environment of the daemons, by env=")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, any)),
         },
         Directive {
             name: c"WSGINewRelicEnvironment",
@@ -66,9 +56,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Main,
             help: c"Has no effect: set NEW_RELIC_ENVIRONMENT in the environment of the daemons, by env=",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, any, "WSGINewRelicEnvironment", "has no effect: set NEW_RELIC_ENVIRONMENT in the environment of the daemons, by env=")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, any)),
         },
         Directive {
             name: c"WSGIOutputBuffering",
@@ -76,9 +64,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::FileInfo,
             help: c"Has no effect: WSGI forbids to hold back what applications yield",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGIOutputBuffering", "has no effect: WSGI forbids to hold back what applications yield")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
         Directive {
             name: c"WSGIPy3kWarningFlag",
@@ -86,9 +72,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Main,
             help: c"Has no effect: it was for Python 2",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGIPy3kWarningFlag", "has no effect: it was for Python 2")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
         Directive {
             name: c"WSGIPythonExecutable",
@@ -96,9 +80,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Main,
             help: c"Has no effect: WSGIPython names the interpreter to use",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, any, "WSGIPythonExecutable", "has no effect: WSGIPython names the interpreter to use")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, any)),
         },
         Directive {
             name: c"WSGIReloadMechanism",
@@ -106,9 +88,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::FileInfo,
             help: c"Has no effect: daemons are replaced when a script changes; in httpd's own processes the script is loaded again",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, any, "WSGIReloadMechanism", "has no effect: daemons are replaced when a script changes; in httpd's own processes the script is loaded again")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, any)),
         },
         Directive {
             name: c"WSGIServerGroup",
@@ -116,9 +96,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Directory,
             help: c"Has no effect: it was never more than a name",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, any, "WSGIServerGroup", "has no effect: it was never more than a name")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, any)),
         },
         Directive {
             name: c"WSGISocketPrefix",
@@ -126,9 +104,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "",
             place: Place::Main,
             help: c"Has no effect: there are no socket files",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, any, "WSGISocketPrefix", "has no effect: there are no socket files")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, any)),
         },
         Directive {
             name: c"WSGISocketRotation",
@@ -136,29 +112,23 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "On",
             place: Place::Main,
             help: c"Has no effect: there are no socket files",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGISocketRotation", "has no effect: there are no socket files")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
         Directive {
             name: c"WSGITelemetryOptions",
             arguments: "[+|-]option …|None|All",
             default: "None",
             place: Place::Main,
-            help: c"Has no effect: nothing is sent to a collector",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, telemetry, "WSGITelemetryOptions", "has no effect: nothing is sent to a collector; SetHandler wsgi-status shows the numbers, with ?format=openmetrics to Prometheus")
-            }),
+            help: c"Has no effect: nothing is sent to a collector; SetHandler wsgi-status shows the numbers, with ?format=openmetrics to Prometheus",
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, telemetry)),
         },
         Directive {
             name: c"WSGITelemetryService",
             arguments: "unix:path [interval=seconds]",
             default: "",
             place: Place::Main,
-            help: c"Has no effect: nothing is sent to a collector",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, service, "WSGITelemetryService", "has no effect: nothing is sent to a collector; SetHandler wsgi-status shows the numbers, with ?format=openmetrics to Prometheus")
-            }),
+            help: c"Has no effect: nothing is sent to a collector; SetHandler wsgi-status shows the numbers, with ?format=openmetrics to Prometheus",
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, service)),
         },
         Directive {
             name: c"WSGIUserAuthoritative",
@@ -166,9 +136,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "On",
             place: Place::AuthConfig,
             help: c"Has no effect: AuthBasicProvider and Require say what decides",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGIUserAuthoritative", "has no effect: AuthBasicProvider and Require say what decides")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
         Directive {
             name: c"WSGIVerboseDebugging",
@@ -176,9 +144,7 @@ pub const LEGACY: Topic<Wsgi> = Topic {
             default: "Off",
             place: Place::Main,
             help: c"Has no effect: LogLevel wsgi:debug logs more",
-            set: Set::Aside(|config: &mut ServerConfig, arguments| {
-                note(config, arguments, flag, "WSGIVerboseDebugging", "has no effect: LogLevel wsgi:debug logs more")
-            }),
+            set: Set::Aside(|config: &mut ServerConfig, arguments| note(config, arguments, flag)),
         },
     ],
 };
@@ -188,12 +154,10 @@ fn note(
     config: &mut ServerConfig,
     arguments: &Arguments<'_>,
     check: impl FnOnce(Words<'_>) -> Result<(), Refusal>,
-    name: &'static str,
-    about: &'static str,
 ) -> Result<(), Refusal> {
     check(arguments.words())?;
-    if !config.without_effect.contains(&(name, about)) {
-        config.without_effect.push((name, about));
+    if !config.without_effect.contains(&arguments.about) {
+        config.without_effect.push(arguments.about);
     }
     Ok(())
 }

@@ -28,7 +28,7 @@ pub const PYTHON: Topic<Wsgi> = Topic {
             arguments: "On|Off",
             default: "On",
             place: Place::Main,
-            help: c"Off puts %{RESOURCE} in lower case, for file systems that do not tell upper case from lower case",
+            help: c"Off puts %{RESOURCE} in lower case, and takes scripts whose paths differ in case only for one: for file systems that do not tell upper case from lower case",
             set: Set::Server(|config: &mut ServerConfig, arguments| flag(&mut config.global.case_sensitivity, arguments)),
         },
         Directive {

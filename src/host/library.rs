@@ -6,9 +6,6 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Sender, channel};
-use std::sync::{Mutex, PoisonError};
-use std::thread::{Builder, JoinHandle};
 
 use wsgi_core::abi::{
     self, ABI_VERSION, Bytes, HOST_SYMBOL, HookResult, HostEntry, HostTable, ImportResult, Level, Outcome, Site,
@@ -48,21 +45,7 @@ pub struct Host {
     table: &'static HostTable,
     raw: NonNull<abi::Host>,
     stopped: AtomicBool,
-    /// The thread that started it, if that waits to end it.
-    apart: Mutex<Option<Apart>>,
 }
-
-/// A thread that has started Python. It ends it when its orders are dropped.
-struct Apart {
-    orders: Sender<()>,
-    thread: JoinHandle<()>,
-}
-
-/// What a thread may use that another one waits for.
-struct Lent<T>(*const T, *mut c_void);
-
-// SAFETY: the lender waits until the borrower has done with it.
-unsafe impl<T> Send for Lent<T> {}
 
 // SAFETY: the table's functions may be called from any thread; see `wsgi_core::abi`.
 unsafe impl Send for Host {}
@@ -136,43 +119,9 @@ impl Host {
                 table,
                 raw,
                 stopped: AtomicBool::new(false),
-                apart: Mutex::default(),
             }),
             None => Err("WSGI0134: Python did not start, see above; requests for applications get 500".into()),
         }
-    }
-
-    /// The same in a thread of its own, which ends Python as well: for a process that runs requests already, where each
-    /// thread has its work. Python knows that thread as its main one.
-    ///
-    /// # Errors
-    /// As [`Host::start`].
-    pub fn start_apart(start: &Start<'_>, server: Server<'_>) -> Result<Host, String> {
-        let failed = || "WSGI0134: Python did not start: the process gets no thread for it".to_owned();
-        let lent = Lent(ptr::from_ref(start).cast::<Start<'static>>(), server.into_context());
-        let (tell, told) = channel();
-        let (orders, wait) = channel();
-        let life = move || {
-            let lent = lent;
-            // SAFETY: the lender waits for the result below; the server outlives the child's Python.
-            let started = unsafe { Host::start(&*lent.0, Server::from_context(lent.1)) };
-            let python = started
-                .as_ref()
-                .ok()
-                .map(|host| (host.table, Lent(host.raw.as_ptr(), ptr::null_mut())));
-            let _ = tell.send(started);
-            if let Some((table, raw)) = python {
-                // Its end is the order.
-                let _ = wait.recv();
-                // SAFETY: once, by the thread that started it.
-                unsafe { (table.stop)(raw.0.cast_mut(), PATIENCE) };
-            }
-        };
-        let thread = process::without_signals(|| Builder::new().name("wsgi-python".into()).spawn(life));
-        let thread = thread.map_err(|_| failed())?;
-        let host = told.recv().map_err(|_| failed())??;
-        *host.apart.lock().unwrap_or_else(PoisonError::into_inner) = Some(Apart { orders, thread });
-        Ok(host)
     }
 
     /// Runs a request.
@@ -209,16 +158,8 @@ impl Host {
         if self.stopped.swap(true, Ordering::AcqRel) {
             return;
         }
-        let apart = self.apart.lock().unwrap_or_else(PoisonError::into_inner).take();
-        match apart {
-            Some(Apart { orders, thread }) => {
-                drop(orders);
-                // If it panicked, that is in the log.
-                let _ = thread.join();
-            }
-            // SAFETY: once, by the thread that starts and ends the child.
-            None => unsafe { (self.table.stop)(self.raw.as_ptr(), PATIENCE) },
-        }
+        // SAFETY: once, by the thread that starts and ends the child.
+        unsafe { (self.table.stop)(self.raw.as_ptr(), PATIENCE) }
     }
 }
 

@@ -82,6 +82,8 @@ pub struct Topic<M: Module> {
 pub struct Arguments<'p> {
     /// The pool of the configuration.
     pub pool: Pool<'p>,
+    /// The directive's name, and what it is for.
+    pub about: (&'static CStr, &'static CStr),
     raw: &'p [u8],
 }
 
@@ -177,13 +179,14 @@ unsafe extern "C" fn set<M: Module>(
     // SAFETY: the caller's promise.
     let (command, pool) = unsafe { (&*parameters, Pool::from_ptr((*parameters).pool)) };
     // SAFETY: as above.
-    let directive = unsafe { &*(*command.cmd).cmd_data.cast::<Directive<M>>() };
+    let directive: &'static Directive<M> = unsafe { &*(*command.cmd).cmd_data.cast() };
+    let about = (directive.name, directive.help);
     let mut refusal = ptr::null();
     let report = |text: &str| refusal = pool.string(text.as_bytes()).as_ptr();
     let result = fence(Ok(()), report, || {
         // SAFETY: httpd's line buffer is copied, for the settings may keep what they are given.
         let raw = pool.bytes(unsafe { text::bytes(arguments) });
-        let arguments = Arguments { pool, raw };
+        let arguments = Arguments { pool, about, raw };
         // SAFETY: the caller's promise; each reference ends before the next one is made.
         let server =
             || unsafe { &mut *ffi::ap_get_module_config((*command.server).module_config, M::record().as_ptr()).cast() };
@@ -212,7 +215,7 @@ unsafe extern "C" fn set<M: Module>(
                 };
                 // SAFETY: live parameters.
                 unsafe { admit(&*command.directive, inside)? };
-                begin(server(), &Arguments { pool, raw })?;
+                begin(server(), &Arguments { pool, about, raw })?;
                 // SAFETY: live parameters; the directives inside are this module's and called like this one.
                 let message = unsafe {
                     let first = (*command.directive).first_child;

@@ -136,20 +136,6 @@ pub fn id() -> u32 {
     ID.with(|id| *id)
 }
 
-/// Does `work` with all signals blocked, as in httpd's own threads: a thread that it starts gets none either.
-pub fn without_signals<R>(work: impl FnOnce() -> R) -> R {
-    // SAFETY: these calls fill and read signal sets of this function's; only this thread's mask changes, and it is put
-    // back.
-    unsafe {
-        let (mut all, mut before): (libc::sigset_t, libc::sigset_t) = (std::mem::zeroed(), std::mem::zeroed());
-        libc::sigfillset(&raw mut all);
-        libc::pthread_sigmask(libc::SIG_BLOCK, &raw const all, &raw mut before);
-        let result = work();
-        libc::pthread_sigmask(libc::SIG_SETMASK, &raw const before, ptr::null_mut());
-        result
-    }
-}
-
 /// The file this module was loaded from.
 pub fn module_file() -> Option<PathBuf> {
     let mut info = libc::Dl_info {

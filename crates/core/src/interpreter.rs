@@ -50,6 +50,8 @@ pub struct Plan {
     pub limit: u32,
     /// `WSGIDestroyInterpreter`: interpreters are ended with the process.
     pub destroy: bool,
+    /// `WSGICaseSensitivity Off`: scripts whose paths differ in upper and lower case only are one.
+    pub fold_case: bool,
     /// Variables that steered Python while it started and are not for applications to see.
     pub hidden: Vec<Vec<u8>>,
     /// What is said for all interpreters, or for one application group, from the general to the particular.
@@ -130,6 +132,7 @@ impl Default for Plan {
         Plan {
             limit: DEFAULT_LIMIT,
             destroy: true,
+            fold_case: false,
             hidden: Vec::new(),
             scopes: Vec::new(),
         }
@@ -138,6 +141,7 @@ impl Default for Plan {
 
 const LIMIT: &[u8] = b"limit";
 const DESTROY: &[u8] = b"destroy";
+const FOLD_CASE: &[u8] = b"fold-case";
 const HIDDEN: &[u8] = b"hidden";
 const ALL: &[u8] = b"all";
 const APPLICATION_GROUP: &[u8] = b"application-group";
@@ -217,6 +221,7 @@ impl Plan {
         let mut put = |name: &[u8], value: &[u8]| list.push((name.to_vec(), value.to_vec()));
         put(LIMIT, self.limit.to_string().as_bytes());
         put(DESTROY, word(self.destroy));
+        put(FOLD_CASE, word(self.fold_case));
         for name in &self.hidden {
             put(HIDDEN, name);
         }
@@ -262,6 +267,7 @@ impl Plan {
             match (name, options) {
                 (LIMIT, _) => plan.limit = text.parse().map_err(|_| odd())?,
                 (DESTROY, _) => plan.destroy = flag(value)?,
+                (FOLD_CASE, _) => plan.fold_case = flag(value)?,
                 (HIDDEN, _) => plan.hidden.push(value.to_vec()),
                 (ALL, _) => plan.scopes.push(Scope::default()),
                 (APPLICATION_GROUP, _) => plan.scopes.push(Scope {
@@ -363,6 +369,7 @@ mod tests {
         let plan = Plan {
             limit: 7,
             destroy: false,
+            fold_case: true,
             hidden: vec![b"PYTHONHOME".to_vec()],
             ..Plan::new(b"", path("/a"), &[section("application-group=%{GLOBAL}", full)])
         };

@@ -59,19 +59,6 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
         });
         let panics = Arc::clone(&log);
         report_panics_to(move |text| panics.log(Level::Critical, text.as_bytes()));
-        let server = Server {
-            process_group: text(start.process_group),
-            multithread: start.multithread,
-            multiprocess: start.multiprocess,
-            run_once: false,
-            scripts: None,
-            apache_version: start.apache_version,
-            log: Arc::clone(&log),
-            loading: Gate::default(),
-            stats: counters(start),
-            recording: AtomicBool::new(false),
-            scoreboard: start.scoreboard.map(scoreboard),
-        };
         // SAFETY: as above.
         let (bin, environment, interpreters) = unsafe {
             let environment = variables(start.environment, start.environment_len);
@@ -82,9 +69,23 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             Ok(plan) => plan,
             Err(reason) => {
                 let text = format!("WSGI0310: Python does not start: {reason}");
-                server.log.log(Level::Critical, text.as_bytes());
+                log.log(Level::Critical, text.as_bytes());
                 return None;
             }
+        };
+        let server = Server {
+            process_group: text(start.process_group),
+            multithread: start.multithread,
+            multiprocess: start.multiprocess,
+            run_once: false,
+            scripts: None,
+            fold_case: plan.fold_case,
+            apache_version: start.apache_version,
+            log: Arc::clone(&log),
+            loading: Gate::default(),
+            stats: counters(start),
+            recording: AtomicBool::new(false),
+            scoreboard: start.scoreboard.map(scoreboard),
         };
         let settings = Settings {
             apache: Apache {
@@ -98,9 +99,7 @@ unsafe extern "C" fn start(start: *const Start) -> *mut OpaqueHost {
             maximum_processes: start.maximum_processes,
             threads_per_process: start.threads_per_process,
         };
-        // SAFETY: the module calls this once: in child_init, when the process has this thread only, or later, when nothing
-        // of httpd's changes the environment any more. (That others read it meanwhile is what every application that sets
-        // `os.environ` asks for as well.)
+        // SAFETY: the module calls this once, in child_init, when the process has this thread only.
         let (main, environment) = unsafe {
             let changed = Changed::apply(bin, &environment, &settings.plan.hidden);
             let main = Interpreter::start();

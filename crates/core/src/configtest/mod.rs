@@ -1,6 +1,7 @@
 //! What can be said about a whole configuration before a request comes: what is likely a mistake in it, and what runs
 //! where.
 
+mod children;
 mod effective;
 mod mount;
 mod picture;
@@ -8,6 +9,7 @@ mod review;
 mod tree;
 
 use crate::python::Who;
+pub use children::may_need_python;
 pub use picture::{Group as GroupPicture, Host as HostPicture, Picture, Python as PythonPicture, Row};
 pub use review::{Finding, review};
 pub use tree::{Node, Place};

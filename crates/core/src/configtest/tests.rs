@@ -326,3 +326,41 @@ fn settings_of_inner_places_win() {
     assert_eq!(rows, expected.map(|row| row.map(str::to_owned)));
     assert_eq!(host.rows.len(), 2 + main.rows.len());
 }
+
+#[test]
+fn python_in_children() {
+    let daemons = "WSGIProcessGroup shop\n";
+    for none in [
+        "",
+        "SetHandler cgi-script\n<Directory /a>\nAllowOverride None\n</Directory>",
+        "<Directory /a>\nAllowOverride Limit Options=ExecCGI Nonfatal=All\nAllowOverrideList None\n</Directory>",
+        "<VirtualHost *>\nWSGIProcessGroup shop\nAddHandler wsgi-script .wsgi\n</VirtualHost>",
+        "<Directory /a>\nWSGIProcessGroup shop\nSetHandler wsgi-script\nAllowOverride FileInfo\n</Directory>",
+        "<Directory /a>\nWSGIProcessGroup shop\n<Files x>\nSetHandler wsgi-script\n</Files>\n</Directory>",
+        "WSGIHandlerScript one /a.py process-group=shop",
+        "WSGIScriptAlias /x /a/wsgi-script process-group=shop\nWSGIProcessGroup shop",
+    ] {
+        assert!(!may_need_python(&tree(none)), "{none}");
+    }
+    for some in [
+        "<Location /a>\nWSGIProcessGroup %{GLOBAL}\n</Location>",
+        "<If \"true\">\nwsgiprocessgroup %{ENV:GROUP}\n</If>",
+        "<Directory /a>\nAllowOverride Limit AuthConfig\n</Directory>",
+        "<Directory /a>\nAllowOverride all\n</Directory>",
+        "<Directory /a>\nAllowOverrideList WSGIAccessScript\n</Directory>",
+        "WSGIHandlerScript one /a.py process-group=%{GLOBAL}",
+    ] {
+        assert!(may_need_python(&tree(some)), "{some}");
+        assert!(may_need_python(&tree(&format!("{daemons}{some}"))), "{some}");
+    }
+    for uncovered in [
+        "<Directory /a>\nAllowOverride FileInfo\n</Directory>",
+        "<Directory /a>\nAddHandler WSGI-Script .wsgi\n</Directory>",
+        "AddType application/x-httpd-wsgi .wsgi",
+        "RewriteRule ^ - [H=wsgi-script]",
+        "WSGIHandlerScript one /a.py application-group=one",
+    ] {
+        assert!(may_need_python(&tree(uncovered)), "{uncovered}");
+        assert!(!may_need_python(&tree(&format!("{daemons}{uncovered}"))), "{uncovered}");
+    }
+}

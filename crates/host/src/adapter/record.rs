@@ -1,6 +1,7 @@
 //! What the adapter keeps for one interpreter: names, types, functions, scripts. Reached only while attached to that
 //! interpreter.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -46,6 +47,8 @@ pub struct Server {
     pub run_once: bool,
     /// Who watches over scripts; `None`: nobody, and a changed one is loaded anew.
     pub scripts: Option<Arc<dyn ScriptWatch>>,
+    /// Scripts whose paths differ in upper and lower case only are one.
+    pub fold_case: bool,
     /// `apache.version`
     pub apache_version: [u16; 3],
     /// The server's log.
@@ -77,7 +80,7 @@ pub struct Record {
     pub base: Kept,
     /// Those that no request uses.
     pub error_streams: GilCell<Vec<ErrorStream>>,
-    /// By path.
+    /// By path, see [`Record::script_key`].
     pub scripts: GilCell<HashMap<Box<[u8]>, Script>>,
     /// Template environs, by path of the script.
     pub templates: GilCell<HashMap<Box<[u8]>, Arc<Template>>>,
@@ -110,7 +113,7 @@ pub struct Names {
 
 /// Functions of `api/host.py`.
 pub struct Functions {
-    /// `(path, mtime) -> module`, or a tuple of an error's text and whether permission is missing
+    /// `(path, mtime, path that its name is made of) -> module`, or a tuple of an error's text and whether permission is missing
     pub load: Kept,
     /// `(class, value, traceback) -> list of lines`
     pub format_exception: Kept,
@@ -196,6 +199,15 @@ impl Record {
     pub fn process_log<'py>(&self, py: Python<'py>, stream: Stream) -> Result<'py, Object<'py>> {
         self.log
             .instance(py, Log::of_process(stream, Arc::clone(&self.server.log)))
+    }
+
+    /// The path of a script as its module is named by.
+    pub fn script_key<'p>(&self, path: &'p [u8]) -> Cow<'p, [u8]> {
+        if self.server.fold_case {
+            path.to_ascii_lowercase().into()
+        } else {
+            path.into()
+        }
     }
 
     /// The door to loading scripts.

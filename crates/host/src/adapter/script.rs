@@ -82,7 +82,8 @@ pub fn load<'py>(
 /// Loads a script that is not there yet, with no request asking for it.
 pub fn preload<'py>(py: Python<'py>, record: &Record, source: Source<'_>) -> std::result::Result<(), Failure<'py>> {
     let _gate = py.detach(|| record.loading().enter());
-    if record.scripts.with(py, |scripts| scripts.contains_key(source.path)) {
+    let key = record.script_key(source.path);
+    if record.scripts.with(py, |scripts| scripts.contains_key(&key[..])) {
         return Ok(());
     }
     execute(py, record, source).map(drop)
@@ -90,8 +91,9 @@ pub fn preload<'py>(py: Python<'py>, record: &Record, source: Source<'_>) -> std
 
 /// Module and namespace of the script as it is loaded now, for a request to use.
 fn use_loaded<'py>(py: Python<'py>, record: &Record, source: Source<'_>) -> Option<(Object<'py>, Object<'py>)> {
+    let key = record.script_key(source.path);
     let (used, found) = record.scripts.with(py, |scripts| {
-        let script = scripts.get_mut(source.path)?;
+        let script = scripts.get_mut(&key[..])?;
         let used = std::mem::replace(&mut script.used, true);
         Some((used, (script.module.get(py).clone(), script.dict.get(py).clone())))
     })?;
@@ -151,10 +153,11 @@ fn execute<'py>(
     source: Source<'_>,
 ) -> std::result::Result<Object<'py>, Failure<'py>> {
     // The old module goes first: a script that fails to load is tried again by the next request.
-    let old = record.scripts.with(py, |scripts| scripts.remove(source.path));
+    let key = record.script_key(source.path);
+    let old = record.scripts.with(py, |scripts| scripts.remove(&key[..]));
     drop(old);
     let (path, mtime) = (py.path(source.path)?, py.int(source.mtime)?);
-    let module = record.functions.load.get(py).call(&[&path, &mtime])?;
+    let module = record.functions.load.get(py).call(&[&path, &mtime, &py.path(&key)?])?;
     let Some(dict) = module.module_dict() else {
         return Err(unreadable(source, &module));
     };
@@ -163,9 +166,7 @@ fn execute<'py>(
         dict: dict.clone().keep(),
         used: false,
     };
-    let old = record
-        .scripts
-        .with(py, |scripts| scripts.insert(source.path.into(), script));
+    let old = record.scripts.with(py, |scripts| scripts.insert(key.into(), script));
     drop(old);
     if let Some(watch) = &record.server.scripts {
         watch.loaded();

@@ -115,8 +115,8 @@ def text_stream(raw):
     return io.TextIOWrapper(raw, "utf-8", "replace", None, True, True)
 
 
-def load(path, mtime):
-    """Execute the script file as a module of its own name; return the module, or the error of opening the file."""
+def load(path, mtime, key):
+    """Execute the script file as a module named after `key`; return the module, or the error of opening the file."""
     try:
         with io.open_code(path) as file:
             source = file.read()
@@ -124,7 +124,7 @@ def load(path, mtime):
                 mtime = os.fstat(file.fileno()).st_mtime_ns // 1000
     except OSError as error:
         return error.strerror, isinstance(error, PermissionError)
-    name = "_mod_wsgi_" + _md5(os.fsencode(path))
+    name = "_mod_wsgi_" + _md5(os.fsencode(key))
     sys.modules.pop(name, None)
     module = ModuleType(name)
     module.__file__ = path

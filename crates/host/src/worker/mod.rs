@@ -96,6 +96,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         multiprocess: settings.options.multiprocess(),
         run_once: settings.options.run_once(),
         scripts: Some(Arc::<Report>::clone(&report)),
+        fold_case: settings.api.plan.fold_case,
         apache_version: settings.apache_version,
         log: Arc::<StandardError>::clone(&log),
         loading: Gate::default(),
