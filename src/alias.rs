@@ -42,13 +42,9 @@ impl Preload {
         let mut words = arguments.words();
         let script = words.required("script")?;
         let options = AliasOptions::parse(&mut words, &["process-group", "application-group"])?;
-        // Other forms than %{GLOBAL} are names like any other: there is no request to expand them by.
-        let name = |group: Option<GroupName>, option: &str| match group {
-            Some(GroupName::Global) => Ok(Vec::new()),
+        let name = |group: Option<GroupName>, option: &str| match group.map(GroupName::unexpanded) {
             Some(GroupName::Literal(name)) => Ok(name),
-            Some(_) => Err(format!(
-                "option {option}= must be a name or %{{GLOBAL}}: there is no request to expand it by"
-            )),
+            Some(_) => Ok(Vec::new()),
             None => Err(format!("option {option}= is missing")),
         };
         Ok(Preload {
@@ -117,7 +113,7 @@ impl Alias {
     /// them without leaving anything to the request.
     pub fn preload(&self) -> Option<Preload> {
         let literal = |name: &Option<GroupName>| match name {
-            Some(GroupName::Literal(name)) => Some(name.clone()),
+            Some(GroupName::Literal(name)) if !name.windows(2).any(|pair| pair == b"%{") => Some(name.clone()),
             Some(GroupName::Global) => Some(Vec::new()),
             _ => None,
         };

@@ -33,8 +33,8 @@ impl HookScript {
         let options = AliasOptions::parse(&mut words, &["application-group"])?;
         let application_group = match options.application_group {
             None => GroupName::Global,
-            // No script has been found yet that it could be named after.
-            Some(GroupName::Resource) => GroupName::Literal(b"%{RESOURCE}".to_vec()),
+            // No script has been found yet that it could be named after, and variables are not all set.
+            Some(name @ (GroupName::Resource | GroupName::Env(_))) => name.unexpanded(),
             Some(name) => name,
         };
         Ok(arguments.pool.own(HookScript {

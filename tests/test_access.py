@@ -163,7 +163,7 @@ def test_environ(httpd):
     assert seen == expected
 
 
-@pytest.mark.parametrize(("place", "group"), [("/group/", "chosen"), ("/resource/", "%{RESOURCE}")])
+@pytest.mark.parametrize(("place", "group"), [("/group/", "%{ENV:INTERPRETER}"), ("/resource/", "%{RESOURCE}")])
 def test_application_group(httpd, place, group):
     """The script runs in the interpreter that its option names."""
     assert httpd.get(f"{place}?report").status == 200

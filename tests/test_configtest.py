@@ -44,6 +44,21 @@ MISTAKES = {
         "/x/y is never reached, since WSGIScriptAlias /x at",
     ),
     "unknown header": ("WSGITrustedProxyHeaders Forwarded\n", "WSGI0185", "Forwarded"),
+    "name of a variable in a script that is asked": (
+        "<Location /x>\nWSGIAccessScript ${APPS}/access.py application-group=%{ENV:NAME}\n</Location>\n",
+        "WSGI0197",
+        "WSGIAccessScript: application-group=%{ENV:NAME} is a name",
+    ),
+    "name of a server without a request": (
+        "WSGIDaemonProcess %{SERVER}\nWSGIImportScript ${APPS}/hello.py process-group=%{SERVER} application-group=a\n",
+        "WSGI0197",
+        "WSGIImportScript: process-group=%{SERVER} is a name",
+    ),
+    "name of a server in a section for interpreters": (
+        "<WSGIInterpreterOptions application-group=%{HOST}>\n</WSGIInterpreterOptions>\n",
+        "WSGI0197",
+        "WSGIInterpreterOptions: application-group=%{HOST} is a name",
+    ),
     "closed folder to import from": (
         "WSGIDaemonProcess own python-path=${ROOT}/closed\n",
         "WSGI0187",
@@ -79,7 +94,7 @@ def cases(table):
 
 def remarks(text: str) -> list[str]:
     """What the module says about the configuration."""
-    return re.findall(r"WSGI018\d: .*", text)
+    return re.findall(r"WSGI01(?:8\d|97): .*", text)
 
 
 @pytest.mark.parametrize(("config", "code", "words"), cases(MISTAKES | PASSING))
@@ -103,7 +118,7 @@ def test_mistake_at_start(start_httpd, config, code, words):
     assert [record.level for record in said] == ["warn"]
     assert words.replace("{root}", str(httpd.root)) in said[0].text
     httpd.graceful()
-    assert len(httpd.log.find("WSGI018")) == 2
+    assert len(httpd.log.find(r"WSGI01(8\d|97)")) == 2
 
 
 @pytest.mark.parametrize(("config", "code", "words"), cases(PASSING))

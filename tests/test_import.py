@@ -76,6 +76,27 @@ def test_order(start_httpd):
 
 
 @pytest.mark.modes("embedded")
+@pytest.mark.mpms("event")
+def test_names_are_not_expanded(start_httpd):
+    """There is no request to expand them by: one is a name like any other, and an alias with one is not loaded."""
+    config = """
+        WSGIImportScript ${ROOT}/a.py process-group=%{GLOBAL} application-group=%{SERVER}
+        WSGIImportScript ${ROOT}/b.py process-group=%{GLOBAL} application-group=%{ENV:PATH}
+        WSGIScriptAlias /c ${ROOT}/c.py process-group=%{GLOBAL} application-group=%{OTHER}
+        WSGIScriptAlias /d ${ROOT}/d.py process-group=%{GLOBAL} application-group=%{SERVER}
+        WSGIImportScript ${ROOT}/e.py process-group=%{GLOBAL} application-group=last
+        """
+    server = start_httpd(config, prepare)
+    seen = notes(server, 3)
+    assert [(name, interpreter) for name, _, _, interpreter in seen] == [
+        ("a", "%{SERVER}"),
+        ("b", "%{ENV:PATH}"),
+        ("e", "last"),
+    ]
+    assert len(server.log.expect("WSGI0197: ", 2)) == 2
+
+
+@pytest.mark.modes("embedded")
 def test_children(start_httpd):
     """Each further child does so too, and those after a restart."""
     server = start_httpd(CONFIG, prepare, processes=2, threads=2)

@@ -74,10 +74,15 @@ impl<'r> Cgi<'r> {
         unsafe { text::bytes(self.connection().local_ip) }
     }
 
-    /// The name of that address, if it was looked up.
+    /// The name of that address, if it was looked up, or as `Listen` has it.
     pub fn local_host(self) -> &'r [u8] {
-        // SAFETY: as above.
-        unsafe { text::bytes(self.connection().local_host) }
+        // SAFETY: the connection's own strings and address.
+        unsafe {
+            let listened = || Some(text::bytes(self.connection().local_addr.as_ref()?.hostname));
+            text::optional(self.connection().local_host)
+                .or_else(listened)
+                .unwrap_or_default()
+        }
     }
 
     /// The port that the client connected to.

@@ -49,6 +49,27 @@ impl GroupName {
         }
     }
 
+    /// The name as the configuration writes it.
+    pub fn written(&self) -> Vec<u8> {
+        match self {
+            GroupName::Global => b"%{GLOBAL}".to_vec(),
+            GroupName::Server => b"%{SERVER}".to_vec(),
+            GroupName::Host => b"%{HOST}".to_vec(),
+            GroupName::Resource => b"%{RESOURCE}".to_vec(),
+            GroupName::Env(name) => [b"%{ENV:", &name[..], b"}"].concat(),
+            GroupName::Literal(name) => name.clone(),
+        }
+    }
+
+    /// The name for a place where there is no request to expand it by: other forms than `%{GLOBAL}` are names like any
+    /// other.
+    pub fn unexpanded(self) -> GroupName {
+        match self {
+            GroupName::Global => GroupName::Global,
+            other => GroupName::Literal(other.written()),
+        }
+    }
+
     /// The name of the group that this means in a request.
     pub fn expand(&self, facts: &impl Facts) -> Vec<u8> {
         match self {
@@ -63,7 +84,7 @@ impl GroupName {
             }
             GroupName::Literal(name) => name.clone(),
             GroupName::Env(name) => match facts.variable(name) {
-                None => [b"%{ENV:", &name[..], b"}"].concat(),
+                None => self.written(),
                 Some(value) => match GroupName::parse(&value) {
                     // One step only: a variable cannot lead to another.
                     GroupName::Env(_) => value,
@@ -77,14 +98,7 @@ impl GroupName {
 impl fmt::Display for GroupName {
     /// As the configuration writes it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GroupName::Global => f.write_str("%{GLOBAL}"),
-            GroupName::Server => f.write_str("%{SERVER}"),
-            GroupName::Host => f.write_str("%{HOST}"),
-            GroupName::Resource => f.write_str("%{RESOURCE}"),
-            GroupName::Env(name) => write!(f, "%{{ENV:{}}}", String::from_utf8_lossy(name)),
-            GroupName::Literal(name) => f.write_str(&String::from_utf8_lossy(name)),
-        }
+        f.write_str(&String::from_utf8_lossy(&self.written()))
     }
 }
 

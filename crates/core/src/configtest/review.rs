@@ -10,6 +10,7 @@ use super::effective::Effective;
 use super::mount::{Mount, literal};
 use super::tree::{Node, Place};
 use super::{Configuration, Group};
+use crate::directive::Words;
 use crate::group::GroupName;
 use crate::proxy::Header;
 use crate::python::Who;
@@ -112,6 +113,8 @@ impl<'c> Review<'c> {
             && let Some(name) = &mount.options.process_group
         {
             self.group(node, name, host);
+        } else if node.is("<WSGIInterpreterOptions") {
+            self.unexpanded(node, node.words());
         } else if let Some((_, index)) = SCRIPTS.iter().find(|(name, _)| node.is(name)) {
             self.named(node, *index, host);
         }
@@ -125,6 +128,7 @@ impl<'c> Review<'c> {
         };
         // Without the option only the scripts that httpd asks have a known place.
         let mut group = (!node.is("WSGIHandlerScript")).then_some(GroupName::Global);
+        self.unexpanded(node, words.clone());
         while let Ok(Some((name, value))) = words.option() {
             if name == b"process-group" {
                 let name = GroupName::parse(&value);
@@ -143,6 +147,28 @@ impl<'c> Review<'c> {
         if let Some(group) = group {
             let runs_as = self.runs_as(Some(group));
             self.readable(node, &script, &runs_as);
+        }
+    }
+
+    /// Options that name groups where not all of the forms are expanded.
+    fn unexpanded(&mut self, node: &Node, mut options: Words<'_>) {
+        let asked = !node.is("WSGIImportScript") && !node.is("<WSGIInterpreterOptions");
+        while let Ok(Some((option, value))) = options.option() {
+            let literal = match GroupName::parse(&value) {
+                GroupName::Server | GroupName::Host => !asked,
+                GroupName::Resource | GroupName::Env(_) => !node.is("WSGIHandlerScript"),
+                _ => false,
+            };
+            if literal {
+                let text = format!(
+                    "{}: {}={} is a name like any other and not expanded, for there is no request, or not enough is known \
+                     of it; write the name that is meant",
+                    node.name.trim_start_matches('<'),
+                    String::from_utf8_lossy(&option),
+                    String::from_utf8_lossy(&value)
+                );
+                self.find(197, node, text);
+            }
         }
     }
 
