@@ -102,11 +102,12 @@ class Queue:
         body: bytes | Iterable[bytes | str] | None = None,
         variables: Pairs = (),
         deadline: float | None = None,
+        age: float = 0,
         group: str = "",
         mtime: int | None = None,
     ) -> "Exchange":
         """Sends a request. `body`: bytes travel with it, pieces are sent when the daemon asks for them (a `str` among
-        them is an error)."""
+        them is an error). `age`: seconds that it has waited already."""
         near, far = socket.socketpair()
         nonce = int.from_bytes(os.urandom(8), "little")
         variables = [
@@ -128,7 +129,7 @@ class Queue:
         now = time.monotonic_ns() // 1000
         until = 0 if deadline is None else now + int(deadline * 1e6)
         datagram = b"WSGQ" + struct.pack("<HBB", 1, mode, 0)
-        datagram += struct.pack("<QQQQ", nonce, now, until, os.fstat(far.fileno()).st_ino)
+        datagram += struct.pack("<QQQQ", nonce, now - int(age * 1e6), until, os.fstat(far.fileno()).st_ino)
         datagram += struct.pack("<II", 0, len(head)) + head[: 65536 - 48]
         send(self.sending, datagram + (body if isinstance(body, bytes) else b""), far.fileno())
         far.close()
@@ -147,6 +148,9 @@ class Reply:
     """What came back."""
 
     kinds: list[Kind] = field(default_factory=list)
+    """Its frames, but for `STARTED`, which whoever waits for long gets."""
+    started: bool = False
+    """It was announced."""
     status: int = 0
     headers: list[tuple[str, str]] = field(default_factory=list)
     body: bytes = b""
@@ -185,6 +189,9 @@ class Exchange:
         return reply
 
     def _take(self, reply: Reply, kind: Kind, contents: bytes) -> None:
+        if kind is Kind.STARTED:
+            reply.started = True
+            return
         reply.kinds.append(kind)
         if kind is Kind.HEAD:
             reply.status, length = struct.unpack_from("<HH", contents)
@@ -244,8 +251,19 @@ class Exchange:
 class Daemon:
     """A daemon; here is wsgid's side of it."""
 
-    def __init__(self, host: Path, python: Path, queue: Queue, log: Path, options: Pairs = (), preload: Iterable = ()):
-        """`preload`: paths with their application groups; a third item says whether the script is required."""
+    def __init__(
+        self,
+        host: Path,
+        python: Path,
+        queue: Queue,
+        log: Path,
+        options: Pairs = (),
+        preload: Iterable = (),
+        errors: socket.socket | None = None,
+    ):
+        """`preload`: paths with their application groups; a third item says whether the script is required.
+
+        `errors`: its standard output and error instead of `log`."""
         self.used: list[tuple[str, str]] = []
         self.served = 0
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -259,8 +277,8 @@ class Daemon:
                 ["/bin/bash", "-c", order, "bash", python, "-c", line(), host],
                 pass_fds=[number],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
+                stdout=errors or output,
+                stderr=errors or output,
             )
         theirs.close()
         facts = [("apache.version", "2.4.71"), ("log_level", str(INFO))]

@@ -57,6 +57,13 @@ def sockets(pid: int) -> list[str]:
     return [file for file in descriptors(pid) if file.startswith("socket:")]
 
 
+def unix_sockets(pid: int) -> list[str]:
+    """The sockets among them that no network knows."""
+    files = descriptors(pid)
+    known = {f"socket:[{line.split()[6]}]" for line in Path("/proc/net/unix").read_text().splitlines()[1:]}
+    return [file for file in files if file in known]
+
+
 class Load:
     """Clients that ask one request after the other, from `begin` to `end`."""
 

@@ -12,7 +12,7 @@ import pytest
 
 from client import wait_for
 from httpd import program_of
-from shop import CONFIG, begun, prepare, release, send, sockets, traces
+from shop import CONFIG, begun, prepare, release, send, traces, unix_sockets
 
 pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
 
@@ -154,17 +154,27 @@ def test_queue_timeout(start):
 def test_client_leaves_queue(start):
     """A request whose client leaves while it waits is not run."""
     httpd = start("threads=1")
+    with httpd.connect() as connection:
+        assert connection.get("/shop/pid", [("Connection", "close")]).status == 200
+        assert connection.ended()  # and httpd is done with it: it keeps both ends of the reply pair
+    (child,) = httpd.children()
+    used = len(unix_sockets(child)) - 2
+
+    def queued(count: int):
+        """Of a request that is queued, or runs, httpd has one end of the reply pair, until it gives the request up."""
+        wait_for(lambda: len(unix_sockets(child)) == used + count, f"{count} requests to be queued")
+
     with ExitStack() as stack:
         first = send(httpd, "/shop/wait/go", stack)
         begun(httpd, "begun-go")
-        (child,) = httpd.children()
-        before = len(sockets(child))
-        others = [send(httpd, "/shop/ran/gone", stack) for _ in range(3)]
-        # For each there is a connection and a reply pair.
-        wait_for(lambda: len(sockets(child)) >= before + 6, "the others to be queued")
+        queued(1)
+        others = []
+        for count in range(2, 5):
+            others.append(send(httpd, "/shop/ran/gone", stack))
+            queued(count)
         for connection in others:
             connection.abort()
-        wait_for(lambda: len(sockets(child)) <= before, "httpd to see that they have left")
+        queued(1)
         last = send(httpd, "/shop/pid", stack)
         release(httpd, "go")
         assert first.reply().status == 200

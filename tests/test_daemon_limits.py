@@ -17,13 +17,15 @@ def start(start_httpd):
     return lambda options, more="", prepare=prepare: start_httpd(CONFIG.format(options=options) + more, prepare)
 
 
-STACKS = "^$|^  |^Thread|^Current thread|^Timeout"
-"""What CPython's faulthandler writes."""
+STACKS = (
+    "^$|^  |^[Tt]hread |^Current thread |^Python's lock is held|^main interpreter$|the threads of application group"
+)
+"""Lines of stacks, with or without Python's lock."""
 
 
 def stack(httpd, function: str) -> None:
     """The log has the stack of a thread that is in this function of the application."""
-    httpd.log.expect(rf'daemon.py", line \d+ in {function}$')
+    httpd.log.expect(rf'daemon.py", line \d+,? in {function}$')
     httpd.log.allow(STACKS)
 
 

@@ -4,9 +4,10 @@ import os
 import re
 import shutil
 import signal
+import socket
 import threading
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,9 @@ def start(pytestconfig, python, queue, tmp_path):
     host = Path(pytestconfig.getoption("--module")).resolve().parent / "mod_wsgi/wsgi_host.abi3.so"
     with ExitStack() as daemons:
 
-        def start(preload=(), ready=True, **options) -> Daemon:
+        def start(preload=(), ready=True, errors=None, **options) -> Daemon:
             given = [(name.replace("_", "-"), str(value)) for name, value in options.items()]
-            daemon = Daemon(host, python, queue, tmp_path / "log", given, preload)
+            daemon = Daemon(host, python, queue, tmp_path / "log", given, preload, errors)
             daemons.callback(daemon.remove)
             if ready:
                 assert daemon.hear() == ("Ready", ""), daemon.log.read_text()
@@ -57,6 +58,21 @@ def start(pytestconfig, python, queue, tmp_path):
 def begun(queue) -> None:
     """Waits until a daemon has taken what is in the queue."""
     wait_for(lambda: not queue.waiting(), "a daemon to take the request")
+
+
+@contextmanager
+def stopped(pid: int):
+    """Stops a process meanwhile."""
+    threads = Path(f"/proc/{pid}/task")
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(
+        lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads.glob("*/stat")),
+        "the process to stop",
+    )
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_requests(start, queue, tmp_path):
@@ -109,15 +125,24 @@ def test_file(start, queue, tmp_path):
 def test_deadline(start, queue):
     """A request with a deadline is announced; after it, it is not run."""
     start(threads=1)
-    assert queue.get(APP, deadline=10).kinds[0] is Kind.STARTED
-    busy = queue.put(APP, "sleep=0.5")
-    begun(queue)
-    late = queue.put(APP, "print=late", deadline=0.1)
-    abandoned = queue.put(APP, "print=abandoned")
-    abandoned.near.close()
-    assert busy.finish().ending is Kind.END
-    assert late.finish().kinds == []
+    assert queue.get(APP, deadline=10).started
+    late = queue.get(APP, deadline=-0.001)
+    assert (late.kinds, late.started) == ([], False)
     assert queue.get(APP).body == b"Hello"
+
+
+def test_withdrawn(start, queue, tmp_path):
+    """A request that nobody waits for any more is not run, however short it was in the queue; one that has waited for
+    long is announced."""
+    daemon = start(threads=2)
+    for number in range(10):
+        with stopped(daemon.process.pid):
+            queue.put(APP, f"touch={tmp_path}/{number}").near.close()
+        begun(queue)
+    assert queue.get(APP, age=1).started
+    daemon.drain()  # it finishes whatever it has taken
+    daemon.wait()
+    assert [path.name for path in tmp_path.iterdir()] == ["log"]
 
 
 def test_environ(start, queue):
@@ -220,7 +245,7 @@ def test_request_timeout(start, queue):
     daemon = start(threads=2, request_timeout=1, shutdown_timeout=1)
     stuck = queue.put(APP, "sleep=60", group="other")
     assert daemon.hear() == ("Replace", "request_timeout")
-    wait_for(lambda: re.search(r"worker.py\", line \d+ in do_sleep", daemon.log.read_text()), "the stacks")
+    wait_for(lambda: re.search(r"worker.py\", line \d+,? in do_sleep", daemon.log.read_text()), "the stacks")
     assert queue.get(APP).ending is Kind.END
     daemon.drain()
     assert daemon.hear() == ("Exiting", "request_timeout")
@@ -245,6 +270,25 @@ def test_deadlock(start, queue):
     assert stuck.finish().ending is None
     daemon.wait(5)
     assert re.search(r"worker.py\", line \d+ in do_lock", daemon.log.read_text())
+
+
+@pytest.mark.parametrize(("query", "limit"), [("sleep=60", "request_timeout"), ("lock=60", "deadlock_timeout")])
+def test_stacks_stay_together(start, queue, query, limit):
+    """Other processes write to the same log at any time: each record is one write, stacks included."""
+    log, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with log:
+        with theirs:
+            daemon = start(errors=theirs, shutdown_timeout=1, **{limit: 1})
+        stuck = queue.put(APP, query, group="other")
+        assert daemon.hear()[1] == limit
+        daemon.drain()
+        assert stuck.finish().ending is None
+        daemon.wait()
+        records = list(iter(lambda: log.recv(1 << 20).decode(), ""))
+    head = re.compile(r"\[.*?\] \[wsgi:\w+\] \[pid \d+:tid \d+\] \[group shop\] ")
+    assert [record for record in records if not all(map(head.match, record.splitlines()))] == []
+    (stacks,) = [record for record in records if re.search(r"worker.py\", line \d+,? in do_", record)]
+    assert re.match(head.pattern + "WSGI050[67]: ", stacks)
 
 
 def test_script_change(start, queue, tmp_path):

@@ -70,6 +70,11 @@ def do_print(environ, start_response, text):
     return answer(start_response, b"printed")
 
 
+def do_touch(environ, start_response, path):
+    Path(path).touch()
+    return answer(start_response, b"touched")
+
+
 def do_sleep(environ, start_response, seconds):
     time.sleep(float(seconds))
     return answer(start_response, b"awake")

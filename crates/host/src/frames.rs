@@ -36,23 +36,13 @@ pub fn of_thread(host: &Host, python: u64, still: impl Fn() -> bool) -> Option<S
 
 /// The stacks of all threads in all interpreters, with the requests that they run.
 pub fn of_all(host: &Host) -> String {
-    let now = micros();
-    let slots = host.stats().page.slots();
-    let running: Vec<Running> = slots.filter_map(|slot| thread(&slot.copy()).running).collect();
     let mut text = String::new();
     host.each(|name, py| {
         let name = match name {
             [] => "main interpreter".to_owned(),
             name => format!("application group {}", Lossy(name)),
         };
-        let threads = || {
-            let list = function(py, "of_all")?.call(&[])?;
-            let threads = (0..list.length()).filter_map(|at| list.item(at));
-            Ok(threads
-                .filter_map(|entry| describe(&entry, &running, now))
-                .collect::<String>())
-        };
-        let threads = threads().unwrap_or_else(|error| text_of_error(error, py) + "\n");
+        let threads = of_interpreter(host, py);
         if !threads.is_empty() {
             text += &format!("{name}\n{threads}");
         }
@@ -61,6 +51,26 @@ pub fn of_all(host: &Host) -> String {
         text += "no thread runs Python\n";
     }
     text
+}
+
+/// The same of one application group; empty if it runs nothing.
+pub fn of_group(host: &Host, application_group: &[u8]) -> String {
+    host.attach(application_group, |py| of_interpreter(host, py))
+        .unwrap_or_default()
+}
+
+fn of_interpreter(host: &Host, py: Python<'_>) -> String {
+    let now = micros();
+    let slots = host.stats().page.slots();
+    let running: Vec<Running> = slots.filter_map(|slot| thread(&slot.copy()).running).collect();
+    let threads = || {
+        let list = function(py, "of_all")?.call(&[])?;
+        let threads = (0..list.length()).filter_map(|at| list.item(at));
+        Ok(threads
+            .filter_map(|entry| describe(&entry, &running, now))
+            .collect::<String>())
+    };
+    threads().unwrap_or_else(|error| text_of_error(error, py) + "\n")
 }
 
 fn describe(entry: &Object<'_>, running: &[Running], now: u64) -> Option<String> {

@@ -212,6 +212,27 @@ impl Host {
         }
     }
 
+    /// Has `work` done for each interpreter, in a new thread that CPython knows as that interpreter's and that does not have
+    /// Python's lock. After each, `done` gets the application group's name.
+    pub fn each_unlocked(&self, work: impl Fn() + Copy + Send + 'static, mut done: impl FnMut(&[u8])) {
+        let groups = self.groups().clone();
+        for group in groups {
+            let own = Arc::clone(&group);
+            let (ready, come) = mpsc::channel();
+            let thread = spawn(move || {
+                // The thread's first state is the one that `PyGILState_GetThisThreadState` finds.
+                own.interpreter.introduce_thread();
+                work();
+                drop(own);
+                // When the thread ends it waits for the lock, to delete its state.
+                let _ = ready.send(());
+            });
+            if thread.is_some() && come.recv().is_ok() {
+                done(&group.name);
+            }
+        }
+    }
+
     /// [`Host::stop`], if nobody else uses it any more; otherwise only the exit handlers run.
     pub fn stop_shared(self: Arc<Self>, patience: Duration) {
         match Arc::try_unwrap(self) {

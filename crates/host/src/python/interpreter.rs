@@ -104,8 +104,8 @@ impl Interpreter {
         unsafe { attached::attach(thread::state(self), work) }
     }
 
-    /// Makes sure that the calling thread has its state for `self`, the main interpreter, before any other: up to
-    /// 3.11 PyGILState_Ensure, which C extensions call, finds the one that was made first.
+    /// Makes sure that the calling thread has its state for `self`, which should be the main interpreter, before any
+    /// other: up to 3.11 PyGILState_Ensure, which C extensions call, finds the one that was made first. Needs no GIL.
     pub fn introduce_thread(&self) {
         thread::state(self);
     }

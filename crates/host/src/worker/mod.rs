@@ -17,7 +17,6 @@ mod report;
 mod service;
 mod settings;
 mod signals;
-mod stacks;
 mod thread;
 mod watch;
 
@@ -129,6 +128,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         host.stop_shared(watch::PATIENCE);
         return code;
     }
+    let raw = Raw::prepare(&host);
     let limits = Limits::of(&settings.options, jitter());
     let threads = usize::try_from(settings.options.threads).unwrap_or(1);
     let daemon = Arc::new(Daemon {
@@ -142,8 +142,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         requests: limits.requests,
         run_once: settings.options.run_once(),
         watches_activity: limits.inactivity.is_some(),
-        lock_limit: limits.lock(),
-        raw: Raw::new(),
+        raw,
         bell,
         present: AtomicUsize::new(0),
     });

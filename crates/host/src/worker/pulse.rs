@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use wsgi_core::limits::Limits;
 
-use super::stacks::{When, write};
 use super::thread::Daemon;
 use crate::frames;
 use crate::stats::micros;
@@ -24,10 +23,11 @@ pub struct Pulse {
 pub enum Job {
     /// Interrupts the request in that thread's seat, if it is still the one that runs since then.
     Interrupt { seat: usize, since: Duration },
-    /// Writes the stacks of the threads of that application group to standard error.
-    Stacks(Vec<u8>),
-    /// Sends the stacks of all threads there, and rings.
-    Collect(Sender<String>),
+    /// Sends the stacks of all threads there, or of those of one application group, and rings.
+    Collect {
+        application_group: Option<Vec<u8>>,
+        to: Sender<String>,
+    },
 }
 
 impl Pulse {
@@ -67,16 +67,7 @@ impl Pulse {
 
 fn live(daemon: &Daemon, work: &Receiver<Job>, beat: &AtomicU64, limit: Option<Duration>) {
     let period = limit.map(|limit| (limit / 10).clamp(Duration::from_millis(100), Duration::from_secs(10)));
-    // When the lock does not come in time, then stacks are written without it: those of the interpreter that is most
-    // likely to have it. A thread that begins meanwhile gives that order itself.
-    let arm = |group: &[u8]| {
-        if let Some(limit) = limit {
-            let still = || daemon.board.busiest().is_none_or(|busiest| busiest == group);
-            write(&daemon.host, &*daemon.log, group, When::Later(limit), still);
-        }
-    };
     let mut latest = Vec::new();
-    arm(&latest);
     loop {
         let job = match period {
             Some(period) => work.recv_timeout(period),
@@ -88,23 +79,22 @@ fn live(daemon: &Daemon, work: &Receiver<Job>, beat: &AtomicU64, limit: Option<D
                 let still = || seat.interrupt(since);
                 daemon.host.interrupt(&seat.application_group(), seat.python(), still);
             }
-            Ok(Job::Collect(to)) => {
+            Ok(Job::Collect { application_group, to }) => {
+                let text = match application_group {
+                    Some(group) => frames::of_group(&daemon.host, &group),
+                    None => frames::of_all(&daemon.host),
+                };
                 // Who asked may have lost patience.
-                let _ = to.send(frames::of_all(&daemon.host));
+                let _ = to.send(text);
                 daemon.ring();
             }
-            Ok(Job::Stacks(group)) => write(&daemon.host, &*daemon.log, &group, When::Now, || true),
             Err(RecvTimeoutError::Timeout) => {
+                // Of the interpreter that is most likely to keep it.
                 latest = daemon.board.busiest().unwrap_or(latest);
-                arm(&latest);
+                daemon.host.attach(&latest, |_| ());
                 beat.store(micros(), Ordering::SeqCst);
             }
-            Err(RecvTimeoutError::Disconnected) => {
-                if limit.is_some() {
-                    write(&daemon.host, &*daemon.log, &[], When::Never, || true);
-                }
-                return;
-            }
+            Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }

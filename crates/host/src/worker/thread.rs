@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::io::Errno;
 use wsgi_core::abi::Level;
@@ -17,16 +17,12 @@ use super::log::StandardError;
 use super::queue::{Popped, Queue, Taken, abandoned};
 use super::raw::Raw;
 use super::report::Report;
-use super::stacks::{self, When};
 use crate::adapter::Request;
 use crate::adapter::exchange::ServerLog;
 use crate::fence::fence;
 use crate::host::Host;
 use crate::python::thread_ident;
 use crate::stats::micros;
-
-/// A request that has waited for less than that, in µs, is not asked whether its client is still there.
-const FRESH: u64 = 5_000;
 
 /// What the threads of a daemon share.
 pub struct Daemon {
@@ -43,8 +39,6 @@ pub struct Daemon {
     pub run_once: bool,
     /// The clock wants to know about the application's activity.
     pub watches_activity: bool,
-    /// After so long without Python's lock the stacks are written.
-    pub lock_limit: Option<Duration>,
     /// Takes stacks without Python's lock.
     pub raw: Option<Raw>,
     /// Wakes the main thread.
@@ -70,13 +64,12 @@ impl Daemon {
     /// The life of thread `me`.
     pub fn work(&self, me: usize) {
         let mut buffer = Queue::buffer();
-        let mut seen = Vec::new();
         while self.crew.lead(me) {
             let taken = self.take(&mut buffer);
             self.crew.hand_over();
             if let Some(taken) = taken {
                 // The fence of the request itself lies deeper; what panics here costs this one exchange.
-                fence(|| self.serve(me, &mut seen, &buffer[..taken.len], taken.far));
+                fence(|| self.serve(me, &buffer[..taken.len], taken.far));
             }
         }
         self.present.fetch_sub(1, Ordering::SeqCst);
@@ -108,8 +101,7 @@ impl Daemon {
         }
     }
 
-    /// `seen`: application groups that the thread has worked for.
-    fn serve(&self, me: usize, seen: &mut Vec<Vec<u8>>, datagram: &[u8], far: Option<OwnedFd>) {
+    fn serve(&self, me: usize, datagram: &[u8], far: Option<OwnedFd>) {
         let request = match request::Request::decode(datagram) {
             Ok(request) => request,
             Err(error) => return self.refuse(&error.to_string()),
@@ -118,22 +110,19 @@ impl Daemon {
             return self.refuse("no reply socket came with it");
         };
         let now = micros();
-        if request.deadline.is_some_and(|deadline| deadline < now) {
+        if request.expired(now) || abandoned(&far) {
             return;
         }
         let waited = now.saturating_sub(request.enqueued);
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let epoch = i64::try_from(epoch.as_micros()).unwrap_or(0);
-        if waited > FRESH && abandoned(&far) {
-            return;
-        }
         let missing = request.head_missing();
         let log = Arc::clone(&self.log);
         let mut connection = Connection::new(far, request.nonce, missing, log, self.family);
         if self.board.draining.load(Ordering::SeqCst) {
             return connection.retry();
         }
-        if request.deadline.is_some() && connection.started().is_err() {
+        if request.announced(now) && connection.started().is_err() {
             return;
         }
         let whole;
@@ -185,22 +174,6 @@ impl Daemon {
         let shared = Shared::new(connection);
         let seat = &self.board.seats[me];
         seat.begin(thread_ident(), head.application_group);
-        if !seen.iter().any(|group| group == head.application_group) {
-            seen.push(head.application_group.to_vec());
-            // The first request imports everything: the most likely one to get stuck, with the lock in its hand.
-            if let Some(raw) = &self.raw {
-                raw.prepare(&self.host, head.application_group);
-            }
-            if let Some(limit) = self.lock_limit {
-                stacks::write(
-                    &self.host,
-                    &*self.log,
-                    head.application_group,
-                    When::Later(limit),
-                    || true,
-                );
-            }
-        }
         let outcome = self
             .host
             .run(head.application_group, &request, Box::new(shared.clone()));

@@ -59,6 +59,22 @@ enum Phase {
     Ending(Option<Time>),
 }
 
+/// Stacks on their way.
+struct Wanted {
+    come: mpsc::Receiver<String>,
+    /// When Python's lock is waited for no longer; `None`: only the end of the process is.
+    until: Option<Time>,
+    reader: Reader,
+}
+
+/// Who reads them.
+enum Reader {
+    /// `wsgid` has asked.
+    Supervisor,
+    /// They go to the log, behind that text.
+    Log(String),
+}
+
 /// The main thread at work.
 pub struct Watch {
     daemon: Arc<Daemon>,
@@ -71,8 +87,8 @@ pub struct Watch {
     told: Vec<Reason>,
     /// Why the process ends, as far as that is known.
     reason: Option<Reason>,
-    /// Stacks that `wsgid` has asked for: where they come, and when Python's lock is waited for no longer.
-    stacks: Option<(mpsc::Receiver<String>, Time)>,
+    /// Stacks that somebody waits for.
+    wanted: Vec<Wanted>,
     /// Applications are being told of the end.
     told_end: Option<mpsc::Receiver<()>>,
     next_tick: Time,
@@ -90,7 +106,7 @@ impl Watch {
             told: Vec::new(),
             reason: None,
             told_end: None,
-            stacks: None,
+            wanted: Vec::new(),
             next_tick: Time::ZERO,
         }
     }
@@ -120,7 +136,7 @@ impl Watch {
             Phase::Serving => None,
             Phase::Draining(until) | Phase::Ending(until) => until,
         };
-        let stacks = self.stacks.as_ref().map(|(_, until)| *until);
+        let stacks = self.wanted.iter().filter_map(|wanted| wanted.until).min();
         let next = [next, until, stacks, Some(self.next_tick)].into_iter().flatten().min();
         let wait = next.map_or(TICK, |next| next.saturating_sub(before)) + Duration::from_millis(1);
         let wait = Timespec::try_from(wait).ok();
@@ -172,9 +188,7 @@ impl Watch {
             // It says how long that may take, and keeps to it: its signal ends what is left.
             Ok(Some((ToDaemon::Drain(_), _))) => self.drain(None),
             Ok(Some((ToDaemon::Stacks, _))) => {
-                let (to, come) = mpsc::channel();
-                self.pulse.ask(Job::Collect(to));
-                self.stacks = Some((come, now() + STACKS));
+                self.want_stacks(None, Some(now() + STACKS), Reader::Supervisor);
             }
             Ok(Some(_)) => {}
             Ok(None) => self.orphaned(),
@@ -196,20 +210,52 @@ impl Watch {
         }
     }
 
-    /// Sends the stacks that were asked for, once they are there.
+    fn want_stacks(&mut self, application_group: Option<Vec<u8>>, until: Option<Time>, reader: Reader) {
+        let (to, come) = mpsc::channel();
+        self.pulse.ask(Job::Collect { application_group, to });
+        self.wanted.push(Wanted { come, until, reader });
+    }
+
+    /// Hands out the stacks that are there, and those that cannot be waited for any longer.
     fn tell_stacks(&mut self, now: Time) {
-        let Some((come, until)) = &self.stacks else { return };
-        let mut text = match come.try_recv() {
-            Ok(text) => text.into_bytes(),
-            Err(mpsc::TryRecvError::Empty) if now < *until => return,
-            Err(_) => match &self.daemon.raw {
-                Some(raw) => raw.take().into_bytes(),
-                None => b"Python's lock is held, and stacks cannot be read without it".to_vec(),
-            },
-        };
-        self.stacks = None;
-        text.truncate(MAX_STACKS);
-        self.announce(&FromDaemon::Stacks(text));
+        for wanted in std::mem::take(&mut self.wanted) {
+            let text = match wanted.come.try_recv() {
+                Ok(text) => text,
+                Err(mpsc::TryRecvError::Empty) if wanted.until.is_none_or(|until| now < until) => {
+                    self.wanted.push(wanted);
+                    continue;
+                }
+                Err(_) => self.raw_stacks(),
+            };
+            match wanted.reader {
+                Reader::Supervisor => {
+                    let mut text = text.into_bytes();
+                    text.truncate(MAX_STACKS);
+                    self.announce(&FromDaemon::Stacks(text));
+                }
+                // All in one record: other processes write to the same log.
+                Reader::Log(said) => {
+                    let text = format!("{said}\n{}", text.trim_end());
+                    self.daemon.log.log(Level::Error, text.as_bytes());
+                }
+            }
+        }
+    }
+
+    /// Hands out, before the process ends, what is still wanted.
+    fn tell_last_stacks(&mut self) {
+        for wanted in &mut self.wanted {
+            wanted.until = Some(Time::ZERO);
+        }
+        self.tell_stacks(now());
+    }
+
+    /// Stacks without Python's lock.
+    fn raw_stacks(&self) -> String {
+        match &self.daemon.raw {
+            Some(raw) => raw.take(&self.daemon.host),
+            None => String::from("Python's lock is held, and stacks cannot be read without it"),
+        }
     }
 
     /// What the clock says; returns when to ask again.
@@ -268,8 +314,10 @@ impl Watch {
         match reason {
             Reason::RequestTimeout if !self.told.contains(&reason) => self.report_overdue(now),
             Reason::DeadlockTimeout => {
-                let text = "WSGI0507: nothing could run Python for deadlock-timeout: a C extension does not give its \
-                            lock back; the stacks stand above";
+                let text = format!(
+                    "WSGI0507: nothing could run Python for deadlock-timeout: a C extension does not give its lock back\n{}",
+                    self.raw_stacks().trim_end()
+                );
                 self.daemon.log.log(Level::Error, text.as_bytes());
             }
             Reason::StartupTimeout => {
@@ -329,7 +377,8 @@ impl Watch {
     }
 
     /// Ends with no request running.
-    fn leave(self) -> i32 {
+    fn leave(mut self) -> i32 {
+        self.tell_last_stacks();
         let Watch {
             daemon,
             pulse,
@@ -369,7 +418,8 @@ impl Watch {
     }
 
     /// Ends with requests running.
-    fn cut_off(self) -> i32 {
+    fn cut_off(mut self) -> i32 {
+        self.tell_last_stacks();
         let text = format!(
             "WSGI0505: {} requests did not end within shutdown-timeout and are cut off",
             self.daemon.board.busy()
@@ -382,7 +432,7 @@ impl Watch {
     }
 
     /// Says what has exceeded `request-timeout`, with the stacks of its interpreter.
-    fn report_overdue(&self, now: Time) {
+    fn report_overdue(&mut self, now: Time) {
         let limit = self.parts.limits.request_limit().unwrap_or_default();
         let overdue = |seat: &&Seat| seat.since().is_some_and(|since| now.saturating_sub(since) >= limit);
         let mut groups: Vec<Vec<u8>> = Vec::new();
@@ -399,7 +449,8 @@ impl Watch {
                  threads follow"
             );
             self.daemon.log.log(Level::Error, text.as_bytes());
-            self.pulse.ask(Job::Stacks(group));
+            let said = format!("WSGI0506: the threads of application group \"{name}\":");
+            self.want_stacks(Some(group), None, Reader::Log(said));
         }
     }
 
