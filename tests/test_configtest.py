@@ -304,6 +304,70 @@ def test_picture(check, pictured):
     assert picture["errors"] == []
 
 
+CONDITIONS = """
+WSGIDaemonProcess blog
+WSGIScriptAlias / ${APPS}/hello.py process-group=%{GLOBAL}
+<If "%{HTTP_HOST} == 'blog'">
+    WSGIProcessGroup blog
+</If>
+<ElseIf "%{HTTP_HOST} == 'shop'">
+    WSGIApplicationGroup shop
+</ElseIf>
+<Else>
+    WSGICallableObject other
+</Else>
+<Location /in>
+    <If "true">
+        SetHandler wsgi-script
+        WSGIProcessGroup blog
+    </If>
+</Location>
+<Directory /srv/files>
+    AllowOverride Limit FileInfo
+</Directory>
+<Directory /srv/none>
+    AllowOverride None
+</Directory>
+<VirtualHost *:${PORT}>
+    ServerName own
+    <Directory /srv/own>
+        AllowOverride AuthConfig
+    </Directory>
+    <Directory /srv/all>
+        AllowOverride All
+    </Directory>
+</VirtualHost>
+"""
+
+
+@pytest.mark.modes("embedded")
+def test_picture_of_what_requests_decide(check, new_httpd):
+    """Sections under a condition, with those around them; and where .htaccess files may say more."""
+    httpd = new_httpd(CONDITIONS)
+    run = check(httpd, "--json")
+    assert run.returncode == 0, run.stdout + run.stderr
+    main, own = json.loads(run.stdout)["hosts"]
+    seen = [(row["url"], row["process_group"], row["application_group"], row["callable"]) for row in main["rows"]]
+    assert seen == [
+        ("/", None, "%{RESOURCE}", "application"),
+        ("<If \"%{HTTP_HOST} == 'blog'\">", "blog", "%{RESOURCE}", "application"),
+        ("<ElseIf \"%{HTTP_HOST} == 'shop'\">", None, "shop", "application"),
+        ("<Else>", None, "%{RESOURCE}", "other"),
+        ('SetHandler wsgi-script in <If "true"> in <Location /in>', "blog", "%{RESOURCE}", "application"),
+        ('<If "true"> in <Location /in>', "blog", "%{RESOURCE}", "application"),
+    ]
+    assert own["rows"] == main["rows"]
+    files = [(entry["section"], entry["file_info"], entry["auth_config"]) for entry in main["htaccess"]]
+    assert files == [("<Directory /srv/files>", True, False)]
+    files = [(entry["section"], entry["file_info"], entry["auth_config"]) for entry in own["htaccess"]]
+    assert files == [("<Directory /srv/own>", False, True), ("<Directory /srv/all>", True, True)]
+    assert re.fullmatch(rf"{re.escape(str(httpd.config))}:\d+", own["htaccess"][0]["place"])
+    text = check(httpd).stdout
+    assert ".htaccess in <Directory /srv/own>" in text
+    assert "these files may name scripts that say who may come in" in text
+    assert "/srv/none" not in text
+
+
 @pytest.mark.modes("embedded")
 def test_picture_as_text(check, pictured):
     """The same to be read."""

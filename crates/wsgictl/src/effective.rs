@@ -130,7 +130,7 @@ fn show(picture: &Picture, text: &mut String) -> std::fmt::Result {
         }
     }
     for host in &picture.hosts {
-        if host.rows.is_empty() && host.addresses.is_none() {
+        if host.rows.is_empty() && host.htaccess.is_empty() && host.addresses.is_none() {
             continue;
         }
         let addresses = host.addresses.as_deref().unwrap_or("main server");
@@ -144,6 +144,18 @@ fn show(picture: &Picture, text: &mut String) -> std::fmt::Result {
         }
         if host.rows.is_empty() {
             writeln!(text, "  no application")?;
+        }
+        for files in &host.htaccess {
+            writeln!(text, "  .htaccess in {}  ({})", files.section, files.place)?;
+            let may = match (files.file_info, files.auth_config) {
+                (true, false) => "choose handlers and callables, and how requests are passed on",
+                (false, true) => "name scripts that say who may come in",
+                _ => "choose handlers and callables, and name scripts that say who may come in",
+            };
+            writeln!(
+                text,
+                "      read when a request comes, and not shown here: these files may {may}"
+            )?;
         }
     }
     if !picture.errors.is_empty() || !picture.warnings.is_empty() {

@@ -4,6 +4,7 @@
 //! Python is started in a child before the child has other threads, or never: starting it changes the environment for a
 //! moment, which no other thread may read meanwhile. So what may need it later counts as if it did.
 
+use super::htaccess::Allowed;
 use super::tree::Node;
 use crate::directive::Words;
 use crate::group::GroupName;
@@ -27,20 +28,13 @@ fn level(nodes: &[Node], covered: bool) -> bool {
 }
 
 fn directive(node: &Node, covered: bool) -> bool {
-    let mut words = node.words();
     if node.is("WSGIProcessGroup") {
         !node.word().is_some_and(|name| is_daemons(&name))
     } else if node.is("WSGIHandlerScript") {
-        !own_group(words).map_or(covered, |name| is_daemons(&name))
-    } else if node.is("AllowOverride") {
+        !own_group(node.words()).map_or(covered, |name| is_daemons(&name))
+    } else if let Some(allowed) = Allowed::by(node) {
         // Access scripts always run in httpd's own processes. The group of a place is not for .htaccess files to name.
-        std::iter::from_fn(|| words.word()).any(|word| match &word.to_ascii_lowercase()[..] {
-            b"all" | b"authconfig" => true,
-            b"fileinfo" => !covered,
-            _ => false,
-        })
-    } else if node.is("AllowOverrideList") {
-        std::iter::from_fn(|| words.word()).any(|word| !word.eq_ignore_ascii_case(b"none"))
+        allowed.auth_config || allowed.file_info && !covered
     } else {
         let names = |handler: &&[u8]| {
             let mut parts = node.arguments.windows(handler.len());

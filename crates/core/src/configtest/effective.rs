@@ -1,7 +1,8 @@
 //! Which settings hold for a script, as httpd's walks over sections find them: server, virtual host, `<Directory>` from
 //! the shortest path on, `<Files>`, `<Location>`.
 //!
-//! Sections that hold for a pattern or under a condition are left out: what they cover is for requests to say.
+//! Sections that hold for a pattern or under a condition are left out: what they cover is for requests to say. The picture
+//! shows them by themselves.
 
 use super::tree::Node;
 

@@ -3,6 +3,7 @@
 
 mod children;
 mod effective;
+mod htaccess;
 mod mount;
 mod picture;
 mod review;
@@ -10,7 +11,7 @@ mod tree;
 
 use crate::python::Who;
 pub use children::may_need_python;
-pub use picture::{Group as GroupPicture, Host as HostPicture, Picture, Python as PythonPicture, Row};
+pub use picture::{Group as GroupPicture, Host as HostPicture, Htaccess, Picture, Python as PythonPicture, Row};
 pub use review::{Finding, review};
 pub use tree::{Node, Place};
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Configuration;
 use super::effective::Effective;
+use super::htaccess::Allowed;
 use super::mount::Mount;
 use super::tree::Node;
 use crate::group::GroupName;
@@ -62,6 +63,21 @@ pub struct Host {
     pub place: Option<String>,
     /// What it runs.
     pub rows: Vec<Row>,
+    /// Where files may say more when a request comes.
+    pub htaccess: Vec<Htaccess>,
+}
+
+/// A section whose `.htaccess` files are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Htaccess {
+    /// The section.
+    pub section: String,
+    /// `file:line` of the directive that lets them.
+    pub place: String,
+    /// They may choose handlers, callables and how requests are passed on.
+    pub file_info: bool,
+    /// They may name scripts that say who may come in.
+    pub auth_config: bool,
 }
 
 /// One way to an application.
@@ -101,6 +117,7 @@ impl Picture {
             addresses: None,
             place: None,
             rows,
+            htaccess: Htaccess::of(main),
         });
         for section in configuration.host_sections() {
             let rows = picture.rows(&[main, &section.children]);
@@ -113,6 +130,7 @@ impl Picture {
                 addresses: Some(addresses),
                 place: Some(section.place.to_string()),
                 rows,
+                htaccess: Htaccess::of(&section.children),
             });
         }
         picture
@@ -137,7 +155,7 @@ impl Picture {
         rows
     }
 
-    /// Handlers, and sections with groups of their own.
+    /// Handlers, and sections with groups or callables of their own.
     fn sections<'n>(&self, levels: &[&'n [Node]], node: &'n Node, within: &mut Vec<&'n Node>, rows: &mut Vec<Row>) {
         if node.is("<VirtualHost") {
             return;
@@ -152,13 +170,11 @@ impl Picture {
             .is("WSGIHandlerScript")
             .then(|| words.word().and_then(|_| words.word()))
             .flatten();
-        // A section says where its own groups hold; each of them says it once.
+        // A section says where its own settings hold; each of them says it once.
         let groups = section.is_some_and(|section| {
-            let first = section
-                .children
-                .iter()
-                .find(|child| child.is("WSGIProcessGroup") || child.is("WSGIApplicationGroup"));
-            first == Some(node)
+            const SETTINGS: [&str; 3] = ["WSGIProcessGroup", "WSGIApplicationGroup", "WSGICallableObject"];
+            let mut settings = section.children.iter();
+            settings.find(|child| SETTINGS.iter().any(|name| child.is(name))) == Some(node)
         });
         if handler || script.is_some() || groups {
             let path = |name: &str| {
@@ -170,11 +186,10 @@ impl Picture {
                 settings = settings.under(&section.children);
             }
             let mut row = self.row(&settings, None);
-            let shown = section.map(ToString::to_string);
-            row.url = match (handler || script.is_some(), shown) {
-                (true, Some(section)) => format!("{node} in {section}"),
+            row.url = match (handler || script.is_some(), section) {
+                (true, Some(_)) => format!("{node} in {}", around(within)),
                 (true, None) => node.to_string(),
-                (false, section) => section.unwrap_or_default(),
+                (false, _) => around(within),
             };
             row.script = script.as_deref().map(text);
             row.place = node.place.to_string();
@@ -236,6 +251,30 @@ impl Picture {
     }
 }
 
+impl Htaccess {
+    /// Those of these nodes, without what is in virtual hosts.
+    fn of(nodes: &[Node]) -> Vec<Htaccess> {
+        let mut found = Vec::new();
+        for section in nodes.iter().filter(|node| !node.is("<VirtualHost")) {
+            for node in section.all() {
+                let allowing = |child: &Node| Some((Allowed::by(child)?, child.place.to_string()));
+                found.extend(
+                    node.children
+                        .iter()
+                        .filter_map(allowing)
+                        .map(|(allowed, place)| Htaccess {
+                            section: node.to_string(),
+                            place,
+                            file_info: allowed.file_info,
+                            auth_config: allowed.auth_config,
+                        }),
+                );
+            }
+        }
+        found
+    }
+}
+
 impl Group {
     fn of(group: &super::Group) -> Group {
         Group {
@@ -247,6 +286,12 @@ impl Group {
             python: group.python.clone(),
         }
     }
+}
+
+/// The sections that something stands in, from the inside.
+fn around(within: &[&Node]) -> String {
+    let sections: Vec<String> = within.iter().rev().map(ToString::to_string).collect();
+    sections.join(" in ")
 }
 
 fn text(bytes: &[u8]) -> String {

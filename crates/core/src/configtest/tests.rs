@@ -211,7 +211,7 @@ fn scripts() {
         &[],
     ];
     assert_eq!(codes, expected);
-    let expected = ["", "WSGI0183: f:", "WSGI0186: f:", "", "WSGI0183: f:", ""];
+    let expected = ["", "WSGI0183: f:", "WSGI0186: f:", "", "WSGI0183: f:", "WSGI0197: f:"];
     assert_eq!(others, expected);
     assert!(
         seen[3][0].contains("the user www that httpd's children run as"),
@@ -304,7 +304,16 @@ fn settings_of_inner_places_win() {
             "/v/bin/python",
             "ann",
         ],
-        ["<Files app>", "%{ENV:WHO}", "main", "inner", "", ""],
+        ["<Directory /srv/a>", "all", "main", "inner", "/v/bin/python", "ann"],
+        [
+            "<Files app> in <Directory /srv/a>",
+            "%{ENV:WHO}",
+            "main",
+            "inner",
+            "",
+            "",
+        ],
+        ["<Directory /srv>", "all", "main", "outer", "/v/bin/python", "ann"],
     ];
     assert_eq!(rows, expected.map(|row| row.map(str::to_owned)));
     assert_eq!(

@@ -66,6 +66,7 @@ impl fmt::Display for Place {
 
 impl fmt::Display for Node {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.name, String::from_utf8_lossy(&self.arguments))
+        let blank = if self.arguments == b">" { "" } else { " " };
+        write!(f, "{}{blank}{}", self.name, String::from_utf8_lossy(&self.arguments))
     }
 }
