@@ -52,6 +52,7 @@ def unharmed(httpd):
         wait_for(lambda pid=pid, files=files: len(descriptors(pid)) <= len(files) + 6, "descriptors to be closed")
 
 
+LARGE = bytes(range(256)) * 4096
 JUNK = "unknown kind of frame|unknown flags of a frame"
 LENGTH = "length of a frame is out of bounds"
 NONCE = "frame of another request"
@@ -149,6 +150,27 @@ def test_large_head(httpd):
     """A head as large as may be is passed on."""
     reply = victim(httpd, "large_head")
     assert (reply.status, len(reply.header("A119"))) == (200, 8000)
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_descriptors_within_a_large_frame(httpd):
+    """They are closed, and the reply is whole."""
+    reply = victim(httpd, "large_files")
+    assert (reply.status, reply.body, reply.end) == (200, LARGE, COMPLETE)
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    ("trick", "reason"),
+    [("large_half", "ended"), ("large_excess", "sent more than its Content-Length"), ("large_junk", JUNK)],
+)
+def test_large_frame(httpd, trick, reason):
+    """What came of it before is the client's, and then its connection is cut."""
+    reply = victim(httpd, trick)
+    assert reply.status == 200
+    assert LARGE.startswith(reply.body)
+    assert reply.end != COMPLETE
+    httpd.log.expect(f"WSGI0143: process group hostile: the reply is cut short: .*({reason})")
 
 
 @pytest.mark.usefixtures("unharmed")

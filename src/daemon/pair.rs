@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair, sockopt,
+    SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair, sockopt,
 };
 
 /// A pair that no exchange uses.
@@ -29,33 +29,28 @@ pub struct Near {
     pub buffer: Vec<u8>,
 }
 
-/// What came from a daemon.
-pub struct Received {
-    /// Bytes read; 0 at the end of the stream.
-    pub bytes: usize,
-    /// Whether more descriptors came than a daemon may send at a time.
-    pub surplus: bool,
-}
-
 /// Pairs of one group that wait for a request. They never leave the group, and so never a user.
 pub struct Pool {
     idle: Mutex<Vec<Idle>>,
-    /// Size of their buffers; `None`: the system's.
-    buffer: Option<usize>,
+    /// Size of their buffers.
+    buffer: usize,
     patience: Duration,
 }
 
+/// Bytes that may wait in each direction unless the administrator says otherwise: as many as the system grants, which is
+/// twice its default on Linux. The side that sends much is woken half as often then.
+const BUFFER: usize = 256 * 1024;
 /// Most pairs that one httpd child keeps for a group. Each is two descriptors, and there may be many groups.
 const MOST_IDLE: usize = 32;
 
 impl Pool {
-    /// No pairs yet. `buffer`: how many bytes may wait in each direction; `None`: as many as the system says.
-    /// `patience`: how long [`Near::receive`] waits.
+    /// No pairs yet. `buffer`: how many bytes may wait in each direction; `None`: [`BUFFER`]. `patience`: how long
+    /// [`Near::receive`] waits.
     pub fn new(buffer: Option<u64>, patience: Duration) -> Pool {
         Pool {
             idle: Mutex::default(),
             patience,
-            buffer: buffer.map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
+            buffer: buffer.map_or(BUFFER, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         }
     }
 
@@ -82,12 +77,10 @@ impl Pool {
     }
 }
 
-fn new(buffer: Option<usize>, patience: Duration) -> Result<(Near, OwnedFd), Errno> {
+fn new(buffer: usize, patience: Duration) -> Result<(Near, OwnedFd), Errno> {
     let (socket, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     for end in [&socket, &far] {
-        if let Some(bytes) = buffer {
-            sockopt::set_socket_send_buffer_size(end, bytes)?;
-        }
+        sockopt::set_socket_send_buffer_size(end, buffer)?;
     }
     sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
     let inode = inode(far.as_fd())?;
@@ -126,11 +119,12 @@ impl Near {
         sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags)
     }
 
-    /// Receives, with `wait` only when something is there; descriptors that come along are kept in `files`.
+    /// Receives, with `wait` only when something is there; how many bytes, 0 at the end of the stream. Descriptors that
+    /// come along are kept in `files`, two at the most: one is more than a daemon may send.
     ///
     /// # Errors
     /// `AGAIN` when nothing is there, or came in time.
-    pub fn receive(&self, buffer: &mut [u8], files: &mut VecDeque<OwnedFd>, wait: bool) -> Result<Received, Errno> {
+    pub fn receive(&self, buffer: &mut [u8], files: &mut VecDeque<OwnedFd>, wait: bool) -> Result<usize, Errno> {
         // One may come (a file, or the far end); room for two tells when a daemon breaks that rule.
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
@@ -142,10 +136,18 @@ impl Near {
                 files.extend(received);
             }
         }
-        Ok(Received {
-            bytes: message.bytes,
-            surplus: files.len() > 1,
-        })
+        Ok(message.bytes)
+    }
+
+    /// The same for bytes that no descriptor comes with; one that comes nevertheless is closed by the kernel. The space
+    /// need not hold anything yet.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn receive_bytes<'b>(&self, space: &'b mut [MaybeUninit<u8>], wait: bool) -> Result<&'b [u8], Errno> {
+        let mut flags = RecvFlags::empty();
+        flags.set(RecvFlags::DONTWAIT, !wait);
+        recv(&self.socket, space, flags).map(|((bytes, _), _)| &*bytes)
     }
 
     /// Ends the exchange from this side: what a daemon sends from now on fails.

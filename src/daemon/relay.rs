@@ -3,6 +3,7 @@
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IoSlice;
+use std::mem::MaybeUninit;
 use std::os::fd::AsFd;
 use std::thread::sleep;
 use std::time::Duration;
@@ -44,10 +45,10 @@ pub enum End {
     Retry,
 }
 
-/// Received at a time: first so much, which most replies fit into, then, of a reply that fills it, the larger piece.
-const FIRST_PIECE: usize = 16 * 1024;
-/// As above.
-const PIECE: usize = 64 * 1024;
+/// Received at a time. Most replies fit into it.
+const PIECE: usize = 16 * 1024;
+/// Received at a time of a frame of the body that is longer than that.
+const LARGE_PIECE: usize = 256 * 1024;
 /// How often a request tries to get into a full queue.
 const ENTRY: Duration = Duration::from_millis(20);
 /// Pieces of memory that go out in one call.
@@ -159,9 +160,9 @@ impl<'r, 'e> Relay<'r, 'e> {
             fed: true,
         };
         let mut buffer = std::mem::take(&mut relay.near.buffer);
-        buffer.resize(FIRST_PIECE, 0);
+        buffer.resize(PIECE, 0);
         let end = relay.run(&mut buffer, deadline);
-        buffer.truncate(FIRST_PIECE);
+        buffer.truncate(PIECE);
         buffer.shrink_to_fit();
         relay.near.buffer = buffer;
         relay.finish(end)
@@ -170,6 +171,8 @@ impl<'r, 'e> Relay<'r, 'e> {
     /// Moves bytes both ways until the daemon has ended the exchange.
     fn run(&mut self, buffer: &mut Vec<u8>, deadline: Option<Time>) -> Result<Ending, Stop> {
         let mut filled = 0;
+        // Made when it is needed, and gone with the exchange. What it holds does not matter, so nothing fills it first.
+        let mut large = Box::default();
         let mut last = now();
         let mut readable = false;
         loop {
@@ -181,14 +184,13 @@ impl<'r, 'e> Relay<'r, 'e> {
             let patient = begun && self.starved.is_none() && !self.unsent();
             if patient || readable {
                 readable = false;
-                let space = &mut buffer[filled..];
-                match self.near.receive(space, &mut self.incoming.files, patient) {
-                    Ok(received) if received.surplus => return Err(Stop::Invalid("sent more descriptors than it may")),
-                    Ok(received) if received.bytes == 0 => return Err(Stop::Gone),
-                    Ok(received) => {
-                        filled += received.bytes;
-                        let full = filled == buffer.len();
-                        let mut input = &buffer[..filled];
+                match self.receive(buffer, filled, &mut large, patient) {
+                    _ if self.incoming.files.len() > 1 => {
+                        return Err(Stop::Invalid("sent more descriptors than it may"));
+                    }
+                    Ok([]) => return Err(Stop::Gone),
+                    Ok(mut input) => {
+                        let whole = input.len();
                         if let Some(ending) = self.incoming.take(&mut input, self.upload)? {
                             return if input.is_empty() {
                                 Ok(ending)
@@ -197,12 +199,13 @@ impl<'r, 'e> Relay<'r, 'e> {
                             };
                         }
                         self.wanted |= std::mem::take(&mut self.incoming.body_wanted);
-                        let (left, needed) = (input.len(), self.incoming.reader.needed(input));
-                        buffer.copy_within(filled - left..filled, 0);
-                        filled = left;
-                        let size = if full { needed.max(PIECE) } else { needed };
-                        if size > buffer.len() {
-                            buffer.resize(size, 0);
+                        let needed = self.incoming.reader.needed(input);
+                        filled = input.len();
+                        if filled > 0 {
+                            buffer.copy_within(whole - filled..whole, 0);
+                        }
+                        if needed > buffer.len() {
+                            buffer.resize(needed, 0);
                         }
                         // Only now: passing it on may have taken as long as the client wished.
                         last = now();
@@ -239,6 +242,28 @@ impl<'r, 'e> Relay<'r, 'e> {
                 return Err(Stop::GivenUp);
             }
         }
+    }
+
+    /// Receives into `buffer` behind what is left there, or, where nothing is left and a frame's contents are much longer,
+    /// into `large`. All that is there then; nothing at the end of the stream.
+    fn receive<'b>(
+        &mut self,
+        buffer: &'b mut [u8],
+        filled: usize,
+        large: &'b mut Box<[MaybeUninit<u8>]>,
+        wait: bool,
+    ) -> Result<&'b [u8], Errno> {
+        let ahead = self.incoming.reader.ahead().min(LARGE_PIECE);
+        if filled > 0 || ahead <= PIECE {
+            let bytes = self
+                .near
+                .receive(&mut buffer[filled..], &mut self.incoming.files, wait)?;
+            return Ok(if bytes > 0 { &buffer[..filled + bytes] } else { &[] });
+        }
+        if large.len() < ahead {
+            *large = Box::new_uninit_slice(ahead);
+        }
+        self.near.receive_bytes(&mut large[..ahead], wait)
     }
 
     /// Waits until something can be received, sent, or read from the client; whether it is the first.
@@ -369,7 +394,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             self.near.shut();
             let mut rest = [0; 64];
             // A frame that was sent before the shutdown is still there: then the request runs.
-            let started = matches!(self.near.receive(&mut rest, &mut self.incoming.files, false), Ok(received) if received.bytes > 0);
+            let started = matches!(self.near.receive(&mut rest, &mut self.incoming.files, false), Ok(1..));
             match stop {
                 // Whoever had taken it would have said so by now: it has waited for longer than daemons may keep silent.
                 Stop::GivenUp if !started => return End::NotRun("its daemons cannot be started"),

@@ -235,6 +235,40 @@ def after_end(stolen):
     stolen.send(stolen.head([(b"Content-Length", b"2")]), stolen.frame(DATA, b"ok"), stolen.frame(END), bytes(100))
 
 
+# --- frames of the body that are larger than what httpd receives at a time
+
+LARGE = bytes(range(256)) * 4096
+
+
+def large(stolen, length: int = len(LARGE)) -> bytes:
+    """The beginning of a reply of so many bytes: half of a frame that is as long as `LARGE`."""
+    head = stolen.head([(b"Content-Length", str(length).encode())])
+    return head + stolen.frame(DATA, LARGE[: len(LARGE) // 2], length=len(LARGE))
+
+
+@trick
+def large_files(stolen):
+    """Sends descriptors in the middle of a frame, where none are expected."""
+    stolen.send(large(stolen))
+    stolen.send(LARGE[len(LARGE) // 2 :], files=[null() for _ in range(3)])
+    stolen.send(stolen.frame(END), files=[stolen.far])
+
+
+@trick
+def large_half(stolen):
+    stolen.send(large(stolen))
+
+
+@trick
+def large_excess(stolen):
+    stolen.send(large(stolen, len(LARGE) - 1), LARGE[len(LARGE) // 2 :], stolen.frame(END))
+
+
+@trick
+def large_junk(stolen):
+    stolen.send(large(stolen, 2 * len(LARGE)), LARGE[len(LARGE) // 2 :], b"junk" * 5000)
+
+
 @trick
 def large_head(stolen):
     """As large as it may be."""

@@ -116,7 +116,7 @@ pub struct DaemonOptions {
     pub response_buffer_size: u64,
     /// `header-buffer-size`: longest line of a response header, in bytes; `None`: the head is bounded as a whole.
     pub header_buffer_size: Option<u64>,
-    /// `send-buffer-size`: bytes that wait between httpd and a daemon, in each direction; `None`: the system's.
+    /// `send-buffer-size`: bytes that wait between httpd and a daemon, in each direction; `None`: httpd's side chooses.
     pub send_buffer_size: Option<u64>,
     /// `receive-buffer-size`: bytes; `None`: the system's.
     pub receive_buffer_size: Option<u64>,

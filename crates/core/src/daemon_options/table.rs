@@ -424,7 +424,7 @@ static OPTIONS: [Row; 50] = [
             "send-buffer-size",
             "bytes",
             "0",
-            "Buffers between httpd and a daemon, in both directions; 0: the system's size",
+            "Buffers between httpd and a daemon, in both directions; 0: 262144, or as much as the system grants",
         ],
         |o, v| put!(o.send_buffer_size = v.buffer(512)?),
     ),

@@ -272,6 +272,12 @@ impl Reader {
         self.stream.needed(input)
     }
 
+    /// So many of the bytes that come next are the body's, if `input` is empty now: no frame begins among them, so no
+    /// descriptor comes with them.
+    pub fn ahead(&self) -> usize {
+        self.stream.within().map_or(0, |(_, missing)| missing)
+    }
+
     /// Whether the daemon has begun to run the request.
     pub fn begun(&self) -> bool {
         self.progress != Progress::Waiting
