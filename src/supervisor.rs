@@ -40,7 +40,7 @@ use crate::httpd::pool::Pool;
 use crate::httpd::server::Server;
 use crate::httpd::{child, log, process};
 use crate::module::Wsgi;
-use control::Control;
+use control::{Control, Refusal};
 pub use definition::{Definition, Owner, ScriptOwner, check, of as definitions};
 pub use scoreboard::Scoreboard;
 
@@ -99,6 +99,32 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
     let page = status_page(definitions.len()).map_err(|error| system("status page", error))?;
     let readable = Page::map(read_only(&page)?, page_size(definitions.len()));
     let readable = Arc::new(readable.map_err(|error| format!("WSGI0159: the status page cannot be mapped: {error}"))?);
+    kept.save(server);
+    let hold = Arc::new(Hold {
+        number: kept.generation,
+        page,
+        groups: definitions.len(),
+        scoreboard: scoreboard.clone(),
+        administrators: process::pid_file(pool).map(|file| administrators::path(&file)),
+        lifeline: pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("pipe", error))?,
+        parent: std::process::id(),
+        stopping: AtomicBool::new(false),
+        lost: AtomicBool::new(false),
+    });
+    hold.show_failed();
+    let applied = hold.apply(pool, server).or_else(|refusal| {
+        match refusal {
+            refusal if first => return Err(refusal),
+            Refusal::Foreign => leave_behind(pool, server),
+            // One that does not answer is replaced; its daemons end with it.
+            Refusal::Reason(reason) => {
+                log::server::<Wsgi>(server, Level::Error, reason.as_bytes());
+                discard(server);
+            }
+        }
+        hold.apply(pool, server)
+    });
+    let mut kept = Kept::load(server);
     let mut groups = Vec::new();
     for (index, definition) in definitions.iter().enumerate() {
         let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
@@ -112,28 +138,7 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         ));
     }
     kept.save(server);
-    let hold = Arc::new(Hold {
-        number: kept.generation,
-        page,
-        groups: definitions.len(),
-        scoreboard,
-        administrators: process::pid_file(pool).map(|file| administrators::path(&file)),
-        lifeline: pipe_with(PipeFlags::CLOEXEC).map_err(|error| system("pipe", error))?,
-        parent: std::process::id(),
-        stopping: AtomicBool::new(false),
-        lost: AtomicBool::new(false),
-    });
-    hold.show_failed();
-    // One that does not answer is replaced; its daemons end with it.
-    let applied = hold.apply(pool, server).or_else(|reason| {
-        if first {
-            return Err(reason);
-        }
-        log::server::<Wsgi>(server, Level::Error, reason.as_bytes());
-        discard(server);
-        hold.apply(pool, server)
-    });
-    match applied {
+    match applied.map_err(Refusal::text) {
         Ok(()) => forget_queues(server, definitions),
         Err(reason) if first => return Err(reason),
         Err(reason) => hold.lose(server, &reason),
@@ -194,7 +199,7 @@ impl Hold {
     }
 
     /// Makes the supervisor, a new one if need be, act by this configuration, and watches over it.
-    fn apply<'p>(self: &Arc<Self>, pool: Pool<'p>, server: Server<'p>) -> Result<(), String> {
+    fn apply<'p>(self: &Arc<Self>, pool: Pool<'p>, server: Server<'p>) -> Result<(), Refusal> {
         let mut kept = Kept::load(server);
         let mut messages = Vec::new();
         for definition in definition::of(server)? {
@@ -279,8 +284,8 @@ impl Hold {
                 format!("WSGI0156: the supervisor of the daemons (wsgid, process {pid}) has ended; a new one starts");
             log::server::<Wsgi>(server, Level::Error, text.as_bytes());
         }
-        if let Err(reason) = self.apply(pool, server) {
-            self.lose(server, &reason);
+        if let Err(refusal) = self.apply(pool, server) {
+            self.lose(server, &refusal.text());
         }
     }
 
@@ -314,6 +319,26 @@ impl Drop for Generation<'_> {
     }
 }
 
+/// Leaves a supervisor of another version to httpd's old children, with the queues that they use: its daemons could not
+/// read what new ones send. It ends when they have.
+fn leave_behind<'p>(pool: Pool<'p>, server: Server<'p>) {
+    let mut kept = Kept::load(server);
+    if let Some(Supervisor { pid, control }) = kept.supervisor.take() {
+        control.close();
+        child::watch(pool, pid, |_| {});
+        let text = format!(
+            "WSGI0761: the supervisor of the daemons (wsgid, process {pid}) is of another version than this mod_wsgi.so: a \
+             new one takes over, and the old one ends when httpd's old processes have"
+        );
+        log::server::<Wsgi>(server, Level::Notice, text.as_bytes());
+    }
+    for queue in std::mem::take(&mut kept.queues) {
+        queue.send.close();
+        queue.receive.close();
+    }
+    kept.save(server);
+}
+
 /// Ends a supervisor that does not answer.
 fn discard(server: Server<'_>) {
     let mut kept = Kept::load(server);
@@ -334,8 +359,7 @@ fn begin(server: Server<'_>, generation: u64, groups: usize, listens: bool) -> R
     let version = process::version().map(|part| part.to_string()).join(".");
     let level = log::level::<Wsgi>(server);
     let slow = server.config::<Wsgi>().global.metrics.slow_requests.unwrap_or_default();
-    let facts: [(&str, Vec<u8>); 8] = [
-        ("log_level", (level as i32).to_string().into_bytes()),
+    let facts: [(&str, Vec<u8>); 7] = [
         ("slow_requests", slow.as_micros().to_string().into_bytes()),
         ("apache.version", version.into_bytes()),
         ("apache.description", process::description().to_vec()),

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
-CONTROL = Path(__file__).parent.parent / "crates/core/src/wire/control/daemon.rs"
+WIRE = Path(__file__).parent.parent / "crates/core/src/wire"
+CONTROL = WIRE / "control/daemon.rs"
+VERSION = int(re.search(r"pub const VERSION: u16 = ([0-9]+);", (WIRE / "mod.rs").read_text())[1])
 INFO = 6
 TIMEOUT = 30
 
@@ -128,7 +130,7 @@ class Queue:
         mode = 0 if body is None else 1 if isinstance(body, bytes) else 2
         now = time.monotonic_ns() // 1000
         until = 0 if deadline is None else now + int(deadline * 1e6)
-        datagram = b"WSGQ" + struct.pack("<HBB", 1, mode, 0)
+        datagram = b"WSGQ" + struct.pack("<HBB", VERSION, mode, 0)
         datagram += struct.pack("<QQQQ", nonce, now - int(age * 1e6), until, os.fstat(far.fileno()).st_ino)
         datagram += struct.pack("<II", 0, len(head)) + head[: 65536 - 48]
         send(self.sending, datagram + (body if isinstance(body, bytes) else b""), far.fileno())
@@ -282,7 +284,7 @@ class Daemon:
             )
         theirs.close()
         facts = [("apache.version", "2.4.71"), ("log_level", str(INFO))]
-        settings = b"\x01" + struct.pack("<QQ", 1, 1) + short("shop") + pairs(options) + pairs(facts)
+        settings = b"\x01" + struct.pack("<HQQ", VERSION, 1, 1) + short("shop") + pairs(options) + pairs(facts)
         settings += pairs([("limit", "100"), ("destroy", "on"), ("all", "")])
         preload = [(*item, True)[:3] for item in preload]
         settings += struct.pack("<H", len(preload))

@@ -14,6 +14,34 @@ use wsgi_core::wire::control::parent::{Begin, FromSupervisor, Group, ToSuperviso
 /// How long the supervisor may take to accept a configuration. It only reads it; starting daemons comes after.
 const ACCEPT: Duration = Duration::from_secs(10);
 
+/// Why a configuration is not in effect.
+pub enum Refusal {
+    /// The supervisor does not understand it, or its answer is not understood: it is of another version.
+    Foreign,
+    /// With the reason.
+    Reason(String),
+}
+
+impl From<String> for Refusal {
+    fn from(reason: String) -> Refusal {
+        Refusal::Reason(reason)
+    }
+}
+
+impl Refusal {
+    /// What is told of it.
+    pub fn text(self) -> String {
+        match self {
+            Refusal::Foreign => {
+                "WSGI0760: mod_wsgi.so and wsgid are of different versions: install both from one build, \
+                                 and restart httpd (gracefully, if it runs)"
+                    .to_owned()
+            }
+            Refusal::Reason(reason) => reason,
+        }
+    }
+}
+
 /// httpd's end.
 pub struct Control<'c>(BorrowedFd<'c>);
 
@@ -33,7 +61,7 @@ impl<'c> Control<'c> {
         carried: &[BorrowedFd<'_>],
         groups: Vec<(Group, OwnedFd, [Option<BorrowedFd<'_>>; 2])>,
         lifeline: BorrowedFd<'_>,
-    ) -> Result<(), String> {
+    ) -> Result<(), Refusal> {
         let generation = begin.generation;
         self.send(&ToSupervisor::Begin(begin), carried)?;
         for (group, queue, others) in groups {
@@ -47,12 +75,12 @@ impl<'c> Control<'c> {
             let count = self.receive(&mut message, deadline)?;
             match FromSupervisor::decode(&message[..count]) {
                 Ok(FromSupervisor::Applied(number)) if number == generation => return Ok(()),
+                Ok(FromSupervisor::Refused(0, _)) | Err(_) => return Err(Refusal::Foreign),
                 Ok(FromSupervisor::Refused(number, reason)) if number == generation => {
-                    return Err(format!("WSGI0150: {}", String::from_utf8_lossy(&reason)));
+                    return Err(format!("WSGI0150: {}", String::from_utf8_lossy(&reason)).into());
                 }
                 // The answer to an earlier configuration, whose sender did not wait for it.
                 Ok(_) => {}
-                Err(error) => return Err(format!("WSGI0151: wsgid speaks another language: {error}")),
             }
         }
     }

@@ -153,6 +153,7 @@ impl Definition {
             name: self.options.name.clone(),
             eager: true,
             scoreboard,
+            log_level: log::level::<Wsgi>(self.server(server)),
             renew: self.options.graceful_reload.or(global.graceful_reload).unwrap_or(true),
             python: python.executable.as_os_str().as_bytes().to_vec(),
             options: self.options.written.clone(),
@@ -172,11 +173,16 @@ impl Definition {
         self.python.as_ref()
     }
 
+    /// The server that defines it.
+    fn server<'s>(&self, main: Server<'s>) -> Server<'s> {
+        let owner = self.owner.as_ref().map(|owner| owner.server);
+        main.all().find(|server| Some(server.id()) == owner).unwrap_or(main)
+    }
+
     /// The log of the virtual host that defines the group, if it has one of its own.
     pub fn error_log<'s>(&self, main: Server<'s>) -> Option<BorrowedFd<'s>> {
-        let owner = self.owner.as_ref()?;
-        let server = main.all().find(|server| server.id() == owner.server)?;
-        let log = server.error_log()?;
+        self.owner.as_ref()?;
+        let log = self.server(main).error_log()?;
         let shared = main
             .error_log()
             .is_some_and(|other| other.as_raw_fd() == log.as_raw_fd());

@@ -53,7 +53,7 @@ impl Host {
     pub fn begin(main: Interpreter, environment: &[Value], server: Server, settings: Settings) -> Option<Host> {
         let server = Arc::new(server);
         let record = main.attach(|py| {
-            api::install(py, Arc::clone(&server), &settings, "", 0)
+            api::install(py, Arc::clone(&server), &settings, b"", 0)
                 .and_then(|(record, main_thread)| {
                     api::correct_environment(py, &record, environment)?;
                     Ok((record, main_thread))
@@ -365,7 +365,7 @@ impl Host {
             .main
             .interpreter
             .create(self.settings.own_gil(&text), |py| {
-                api::install(py, Arc::clone(&self.server), &self.settings, &text, self.main_thread)
+                api::install(py, Arc::clone(&self.server), &self.settings, name, self.main_thread)
                     .map_err(|error| text_of_error(error, py))
             })
             .map_err(|reason| failed(&reason))?;

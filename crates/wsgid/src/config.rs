@@ -35,6 +35,8 @@ pub struct Declared {
     pub character: Character,
     /// Replace its daemons in any case.
     pub renew: bool,
+    /// Less important records of it and of its daemons are not logged.
+    pub log_level: Level,
     /// The receiving end of its queue.
     pub queue: OwnedFd,
     /// What httpd's threads do, for its daemons, if they may see that.
@@ -168,6 +170,7 @@ impl Incoming {
                 queue: inode,
             },
             renew: group.renew,
+            log_level: group.log_level,
             queue,
             scoreboard: descriptors.next_if(|_| group.scoreboard),
             log: descriptors.next(),

@@ -7,7 +7,9 @@ use nix::unistd::Pid;
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Signal, WaitId, WaitIdOptions};
+use wsgi_core::abi::Level;
 use wsgi_core::stats::page::size;
+use wsgi_core::stats::proc::Usage;
 use wsgi_core::stats::reading::Reading;
 use wsgi_core::supervision::{Exit, ProcessId, Time};
 use wsgi_core::wire::control::Preload;
@@ -32,6 +34,8 @@ pub struct Daemon {
     /// Its control socket, until it closes it.
     pub control: Option<OwnedFd>,
     stats: OwnedFd,
+    /// What the system knew of it at the last look.
+    usage: Option<Usage>,
 }
 
 /// What is known of a daemon before it is started.
@@ -48,6 +52,8 @@ pub struct New<'a> {
     pub scoreboard: Option<&'a OwnedFd>,
     /// Where its output goes.
     pub log: BorrowedFd<'a>,
+    /// Less important records are not logged.
+    pub log_level: Level,
     /// `/dev/null`
     pub null: BorrowedFd<'a>,
 }
@@ -73,16 +79,27 @@ impl Daemon {
         let (control, far) = socket::pair().map_err(|error| format!("cannot make a socket: {error}"))?;
         let stats = page(character.plan.options.threads)
             .map_err(|error| format!("cannot make a page for its numbers: {error}"))?;
-        let settings = ToDaemon::Settings(Settings {
+        let log_level = (b"log_level".to_vec(), (new.log_level as i32).to_string().into_bytes());
+        let mut settings = Settings {
             generation: new.generation,
             process: new.id.0,
             group: character.name().to_vec(),
             options: character.plan.options.written.clone(),
-            facts: character.facts.clone(),
+            facts: [&character.facts[..], &[log_level]].concat(),
             interpreters: character.interpreters.clone(),
             preload: new.preload,
-        });
-        let message = settings.encode().map_err(|error| error.to_string())?;
+        };
+        let declared = character.preload.len();
+        let message = loop {
+            match ToDaemon::Settings(settings.clone()).encode() {
+                Ok(message) => break message,
+                // Rather less than what is in use than nothing.
+                Err(_) if settings.preload.len() > declared => {
+                    settings.preload.truncate(declared.max(settings.preload.len() / 2));
+                }
+                Err(error) => return Err(error.to_string()),
+            }
+        };
         let given = [Some(new.queue), Some(&stats), new.scoreboard];
         let given: Vec<BorrowedFd<'_>> = given.into_iter().flatten().map(AsFd::as_fd).collect();
         socket::send(&control, &message, &given).map_err(|error| format!("cannot send its settings: {error}"))?;
@@ -108,6 +125,7 @@ impl Daemon {
             handle,
             control: Some(control),
             stats,
+            usage: None,
         })
     }
 
@@ -151,6 +169,14 @@ impl Daemon {
             .is_some_and(|control| socket::send(control, &message, &[]).is_ok())
     }
 
+    /// Says where its records go from now on, and which of them.
+    pub fn tell_log(&self, log: BorrowedFd<'_>, level: Level) {
+        if let (Some(control), Ok(message)) = (&self.control, ToDaemon::Log(level).encode()) {
+            // One that does not listen goes on as before.
+            let _ = socket::send(control, &message, &[log]);
+        }
+    }
+
     /// Sends it a signal. One that has ended meanwhile does not get it, nor does any other process.
     pub fn signal(&self, signal: Signal) {
         let _ = rustix::process::pidfd_send_signal(&self.handle, signal);
@@ -179,6 +205,13 @@ impl Daemon {
             // Somebody else has waited for it: its end is certain, not how.
             Err(_) => Some(Exit::Code(-1)),
         }
+    }
+
+    /// Whether it has slept from the last time that this was asked: then it waits for something else than the processor.
+    pub fn slept(&mut self) -> bool {
+        let (now, before) = (Usage::of(self.pid), self.usage);
+        self.usage = now;
+        matches!((now, before), (Some(now), Some(before)) if now.sleeps && before.sleeps && now.cpu == before.cpu)
     }
 
     /// What it counted, by its own account; `None` if it has not begun to.

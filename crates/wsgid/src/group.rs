@@ -5,11 +5,14 @@ use std::hash::{BuildHasher, RandomState};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
+use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::Signal;
 use wsgi_core::abi::Level;
 use wsgi_core::stats::proc::Usage;
-use wsgi_core::supervision::{self, Action, Event, Exit, Moment, Note, ProcessId, Reason, Scripts, State, Time};
+use wsgi_core::supervision::{
+    self, Action, Claim, Event, Exit, MOST, MOST_BYTES, Moment, Note, ProcessId, Reason, Scripts, State, Time,
+};
 use wsgi_core::wire::control::daemon::{FromDaemon, exit};
 
 use crate::books::Books;
@@ -29,12 +32,11 @@ const MOST_SAID: usize = 300;
 /// What a group needs of the supervisor to act.
 #[derive(Debug)]
 pub struct Tools<'a> {
-    pub log: &'a Log,
     /// `/dev/null`
     pub null: &'a OwnedFd,
     /// The owner of the number that a daemon's control socket gets.
     pub place: &'a mut OwnedFd,
-    /// How many daemons may be started.
+    /// How many daemons the group may start.
     pub starts: usize,
 }
 
@@ -45,9 +47,12 @@ pub struct Group {
     queue: OwnedFd,
     scoreboard: Option<OwnedFd>,
     log: Option<OwnedFd>,
+    log_level: Level,
     decisions: supervision::Group,
     daemons: Vec<Daemon>,
     scripts: Scripts,
+    /// It has been said that there are too many of them.
+    many_scripts: bool,
     /// The last of the daemons that ran as another user: what they say is not for those that come now.
     foreign: Option<ProcessId>,
     /// What is remembered of daemons.
@@ -69,8 +74,10 @@ impl Group {
             queue: declared.queue,
             scoreboard: declared.scoreboard,
             log: declared.log,
+            log_level: declared.log_level,
             daemons: Vec::new(),
             scripts: Scripts::default(),
+            many_scripts: false,
             foreign: None,
             books: Books::default(),
             inquiries: Inquiries::default(),
@@ -98,6 +105,12 @@ impl Group {
         self.queue = declared.queue;
         self.scoreboard = declared.scoreboard;
         self.log = declared.log;
+        self.log_level = declared.log_level;
+        // Those that stay, and those that finish what they have: the log of before may have been moved away.
+        let stderr = std::io::stderr();
+        for daemon in &self.daemons {
+            daemon.tell_log(self.log.as_ref().map_or(stderr.as_fd(), AsFd::as_fd), self.log_level);
+        }
     }
 
     /// How it is.
@@ -139,9 +152,19 @@ impl Group {
         self.decisions.generation()
     }
 
-    /// Number of daemons that are busy with their start.
-    pub fn busy(&self, now: Time) -> usize {
-        self.decisions.busy(now)
+    /// What it asks for when starts are shared out.
+    pub fn claim(&self, now: Time) -> Claim {
+        self.decisions.claim(now)
+    }
+
+    /// Looks which of its starts take processor time.
+    pub fn watch_starts(&mut self, now: Time) {
+        for id in self.decisions.young(now).collect::<Vec<_>>() {
+            if let Some(daemon) = self.daemons.iter_mut().find(|daemon| daemon.id == id) {
+                let quiet = daemon.slept();
+                self.decisions.set_quiet(id, quiet);
+            }
+        }
     }
 
     /// Whether it has ended.
@@ -171,17 +194,17 @@ impl Group {
         self.stopping |= event == Event::Stop;
         let mut events = VecDeque::from([event]);
         while let Some(event) = events.pop_front() {
-            let now = clock::now();
             let moment = Moment {
-                now,
+                now: clock::now(),
                 jitter: jitter(),
-                starts: tools.starts.saturating_sub(self.decisions.busy(now)),
+                starts: tools.starts,
             };
             for action in self.decisions.handle(event, &moment) {
                 match action {
                     Action::Spawn(id, generation) => {
+                        tools.starts = tools.starts.saturating_sub(1);
                         if let Err(reason) = self.spawn(id, generation, tools) {
-                            self.write(tools, Level::Error, format!("WSGI0712: {reason}"));
+                            self.write(Level::Error, format!("WSGI0712: {reason}"));
                             events.push_back(Event::Gone(id, Exit::NotStarted));
                         }
                     }
@@ -198,7 +221,7 @@ impl Group {
                         self.books.forced(id);
                         self.with(id, |daemon| daemon.signal(Signal::KILL));
                     }
-                    Action::Note(note) => self.note(note, tools),
+                    Action::Note(note) => self.note(note),
                 }
             }
         }
@@ -219,14 +242,13 @@ impl Group {
                     daemon.signal(Signal::KILL);
                     self.books.broke_protocol(id);
                     self.write(
-                        tools,
                         Level::Error,
                         format!("WSGI0720: daemon process {pid} sent {what}; it is killed"),
                     );
                     return;
                 }
                 Said::Message(FromDaemon::Ready) => {
-                    self.write(tools, Level::Info, format!("WSGI0702: daemon process {pid} is ready"));
+                    self.write(Level::Info, format!("WSGI0702: daemon process {pid} is ready"));
                     self.tell(Event::Ready(id), tools);
                 }
                 Said::Message(FromDaemon::Stacks(text)) => {
@@ -237,10 +259,13 @@ impl Group {
                 Said::Message(FromDaemon::Loaded {
                     script,
                     application_group,
-                }) => self.scripts.note(id, script, application_group),
+                }) => {
+                    if !self.scripts.note(id, script, application_group) {
+                        self.note_many_scripts(pid);
+                    }
+                }
                 Said::Message(FromDaemon::Replace(reason)) => {
                     self.write(
-                        tools,
                         Level::Info,
                         format!("WSGI0703: daemon process {pid} is to be replaced: {reason}"),
                     );
@@ -248,15 +273,22 @@ impl Group {
                     self.tell(Event::Replace(id, reason), tools);
                 }
                 Said::Message(FromDaemon::Exiting(reason)) => {
-                    self.write(
-                        tools,
-                        Level::Info,
-                        format!("WSGI0704: daemon process {pid} ends: {reason}"),
-                    );
+                    self.write(Level::Info, format!("WSGI0704: daemon process {pid} ends: {reason}"));
                     self.books.said(id, reason);
                     self.tell(Event::Exiting(id, reason), tools);
                 }
             }
+        }
+    }
+
+    /// Says once that a daemon uses more scripts than are remembered.
+    fn note_many_scripts(&mut self, pid: Pid) {
+        if !std::mem::replace(&mut self.many_scripts, true) {
+            let text = format!(
+                "WSGI0763: daemon process {pid} uses more than {MOST} scripts, or their paths have more than {MOST_BYTES} \
+                 bytes: what replaces it loads the rest when it is asked for, broken or not"
+            );
+            self.write(Level::Warning, text);
         }
     }
 
@@ -282,7 +314,6 @@ impl Group {
         let daemon = self.daemons.swap_remove(at);
         self.scripts.forget(id);
         self.write(
-            tools,
             Level::Info,
             format!("WSGI0705: daemon process {} has ended", daemon.pid),
         );
@@ -301,10 +332,8 @@ impl Group {
         if self.waiting && (before || !self.serving()) {
             self.waiting = false;
             self.tell(Event::Demand, tools);
-            if self.decisions.open() {
-                // No daemon may be started now: a request that waits is no reason to look again at once.
-                self.look = now + LOOK;
-            }
+            // It is known now: until a daemon is started it is no reason to look again at once.
+            self.look = now + LOOK;
         }
     }
 
@@ -336,6 +365,7 @@ impl Group {
             queue: &self.queue,
             scoreboard: self.scoreboard.as_ref(),
             log: self.log.as_ref().map_or(stderr.as_fd(), AsFd::as_fd),
+            log_level: self.log_level,
             null: tools.null.as_fd(),
         };
         let daemon = Daemon::start(new, tools.place)?;
@@ -345,11 +375,11 @@ impl Group {
         );
         self.books.starts += 1;
         self.daemons.push(daemon);
-        self.write(tools, Level::Info, text);
+        self.write(Level::Info, text);
         Ok(())
     }
 
-    fn note(&self, note: Note, tools: &Tools<'_>) {
+    fn note(&self, note: Note) {
         let name = |id: ProcessId| {
             let daemon = self.daemons.iter().find(|daemon| daemon.id == id);
             daemon.map_or_else(|| "(not started)".to_owned(), |daemon| daemon.pid.to_string())
@@ -386,7 +416,7 @@ impl Group {
                 (Level::Info, format!("WSGI0706: {text} (generation {generation})"))
             }
         };
-        self.write(tools, level, text);
+        self.write(level, text);
     }
 
     /// What is to be said of a daemon that ended unasked.
@@ -411,13 +441,14 @@ impl Group {
         text
     }
 
-    fn write(&self, tools: &Tools<'_>, level: Level, text: String) {
+    fn write(&self, level: Level, text: String) {
         // The code stays in front.
         let text = match text.split_once(": ") {
             Some((code, text)) => format!("{code}: group '{}': {text}", self.character.plan.group),
             None => text,
         };
-        tools.log.write_to(self.log.as_ref(), level, &text);
+        let log = Log { level: self.log_level };
+        log.write_to(self.log.as_ref(), level, &text);
     }
 }
 

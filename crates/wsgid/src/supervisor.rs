@@ -7,13 +7,13 @@ use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use wsgi_core::abi::Level;
-use wsgi_core::supervision::{Event, ProcessId, State, Time};
+use wsgi_core::supervision::{Claim, Event, ProcessId, State, Time, share};
 use wsgi_core::wire::control::command::{Answer, Command};
 use wsgi_core::wire::control::parent::{FromSupervisor, ToSupervisor};
 
 use crate::config::{Configuration, Declared, Incoming};
 use crate::control::Control;
-use crate::group::{Group, Tools};
+use crate::group::{Group, LOOK, Tools};
 use crate::log::Log;
 use crate::report::report;
 use crate::sys::socket::{self, Received};
@@ -42,11 +42,15 @@ pub struct Supervisor {
     parent: bool,
     stopping: bool,
     incoming: Option<Incoming>,
+    /// The parent has been told that it is not understood.
+    deaf: bool,
     /// Those that httpd children live of; the newest one last.
     configurations: Vec<Configuration>,
     groups: Vec<Group>,
     /// Daemons that may be starting at the same time.
     starts: usize,
+    /// When to look again who may start: somebody has to wait.
+    next_share: Option<Time>,
 }
 
 /// What became readable.
@@ -74,10 +78,12 @@ impl Supervisor {
             parent: true,
             stopping: false,
             incoming: None,
+            deaf: false,
             configurations: Vec::new(),
             groups: Vec::new(),
             // One more than the processors: a start waits for the disk, too.
             starts: std::thread::available_parallelism().map_or(2, |cores| cores.get() + 1),
+            next_share: None,
         }
     }
 
@@ -90,7 +96,7 @@ impl Supervisor {
                     Source::Control => self.listen(),
                     Source::Signals => {
                         if signal::asked_to_end(&self.signals) {
-                            self.stop("SIGTERM");
+                            self.asked_to_end();
                         }
                     }
                     Source::Lifeline(generation) => self.orphan(generation),
@@ -105,14 +111,23 @@ impl Supervisor {
         }
     }
 
+    /// SIGTERM has come. Some init systems send it to every process of a service at once: what httpd still has to finish
+    /// needs its daemons, and httpd says when it has.
+    fn asked_to_end(&mut self) {
+        if self.parent {
+            let text = "WSGI0762: SIGTERM is not for this process: it ends when httpd does";
+            self.log.write(Level::Info, text);
+        } else {
+            self.stop("SIGTERM");
+        }
+    }
+
     /// Brings everything up to date.
     fn settle(&mut self) {
         for at in 0..self.groups.len() {
-            self.group(at, |group, tools| {
-                group.tell(Event::Tick, tools);
-                group.look(tools);
-            });
+            self.group(at, Group::look);
         }
+        self.start();
         self.show();
         self.publish();
         let configurations = &self.configurations;
@@ -122,6 +137,25 @@ impl Supervisor {
                 .any(|known| known.names.iter().any(|name| name == group.name()));
             !group.finished() || (named && !self.stopping)
         });
+    }
+
+    /// Lets the groups act on the time, and start what they may.
+    fn start(&mut self) {
+        let now = clock::now();
+        if self.next_share.is_some_and(|time| time <= now) {
+            for group in &mut self.groups {
+                group.watch_starts(now);
+            }
+            self.next_share = None;
+        }
+        let claims: Vec<Claim> = self.groups.iter().map(|group| group.claim(now)).collect();
+        let shares = share(&claims, self.starts, now);
+        if claims.iter().zip(&shares).any(|(claim, share)| claim.wants > *share) {
+            self.next_share.get_or_insert(now + LOOK);
+        }
+        for (at, starts) in shares.into_iter().enumerate() {
+            self.group_with(at, starts, |group, tools| group.tell(Event::Tick, tools));
+        }
     }
 
     /// Shows how the groups are.
@@ -253,7 +287,8 @@ impl Supervisor {
             add(Source::Administrators, socket, events);
         }
         let timer = self.groups.iter().filter_map(Group::timer);
-        let timer = timer.chain(self.administrators.timer()).chain([self.next_report]).min();
+        let timer = timer.chain(self.administrators.timer()).chain([self.next_report]);
+        let timer = timer.chain(self.next_share).min();
         let limit = timer.map(|timer| {
             let wait = timer.saturating_sub(clock::now());
             Timespec {
@@ -305,7 +340,9 @@ impl Supervisor {
                     Ok(message) => self.obey(message, descriptors),
                     Err(error) => {
                         self.incoming = None;
-                        self.refuse(0, &error.to_string());
+                        if !std::mem::replace(&mut self.deaf, true) {
+                            self.answer(&FromSupervisor::Refused(0, error.to_string().into_bytes()));
+                        }
                     }
                 },
             }
@@ -318,6 +355,7 @@ impl Supervisor {
             ToSupervisor::Begin(begin) if self.stopping => self.refuse(begin.generation, "the supervisor ends"),
             ToSupervisor::Begin(begin) => {
                 let generation = begin.generation;
+                self.deaf = false;
                 match Incoming::new(begin, descriptors) {
                     Ok(incoming) => self.incoming = Some(incoming),
                     Err(reason) => self.refuse(generation, &reason),
@@ -329,9 +367,8 @@ impl Supervisor {
                 }
             }
             ToSupervisor::End => {
-                let Some(incoming) = self.incoming.take() else {
-                    return self.refuse(0, "it ended before it began");
-                };
+                // If there is none, its beginning was refused.
+                let Some(incoming) = self.incoming.take() else { return };
                 let generation = incoming.generation();
                 match incoming.end(descriptors) {
                     Ok((configuration, groups, level)) => {
@@ -424,19 +461,20 @@ impl Supervisor {
         }
     }
 
-    /// Lets a group act.
+    /// Lets a group act. What it wants to start it gets its share of later.
     fn group(&mut self, at: usize, act: impl FnOnce(&mut Group, &mut Tools<'_>)) {
-        let now = clock::now();
-        let busy: usize = self.groups.iter().map(|group| group.busy(now)).sum();
+        self.group_with(at, 0, act);
+    }
+
+    /// Lets a group act, and start so many daemons.
+    fn group_with(&mut self, at: usize, starts: usize, act: impl FnOnce(&mut Group, &mut Tools<'_>)) {
         let Some(group) = self.groups.get_mut(at) else {
             return;
         };
         let mut tools = Tools {
-            log: &self.log,
             null: &self.null,
             place: &mut self.control,
-            // Of these the group itself takes what it starts.
-            starts: (self.starts + group.busy(now)).saturating_sub(busy),
+            starts,
         };
         act(group, &mut tools);
     }

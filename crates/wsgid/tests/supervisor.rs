@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::time::{Duration, Instant};
 
 use world::{Configuration, World, await_that, is_alive};
+use wsgi_core::abi::Level;
 use wsgi_core::supervision::State;
 use wsgi_core::wire::control::parent::ToSupervisor;
 
@@ -232,8 +233,12 @@ fn a_graceful_restart_replaces_daemons_one_by_one() {
     let first = group(&world, false);
     let old = world.configure(&[first]).unwrap();
     let before = world.await_trace("ready", 2);
-    let same = group(&world, false);
+    let mut same = group(&world, false);
+    same.log_level = Level::Warning;
     world.configure(&[same]).unwrap();
+    // Who stays is told where its log is now, and what is logged.
+    world.await_trace("log", 2);
+    assert!(world.trace().iter().any(|line| *line == format!("log {} 4", before[0])));
     let renewed = group(&world, true);
     let new = world.configure(&[renewed]).unwrap();
     world.await_trace("ready", 4);

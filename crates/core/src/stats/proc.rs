@@ -12,6 +12,8 @@ pub struct Usage {
     pub pages: u64,
     /// When it began, in ticks since the system did: no later process of the same number has the same.
     pub begun: u64,
+    /// It sleeps, until something happens.
+    pub sleeps: bool,
 }
 
 impl Usage {
@@ -38,6 +40,7 @@ impl Usage {
             cpu: (micros(number(14)?), micros(number(15)?)),
             pages: number(24)?,
             begun: number(22)?,
+            sleeps: fields.first() == Some(&"S"),
         })
     }
 }
@@ -62,6 +65,7 @@ mod tests {
             cpu: (1_500_000, 250_000),
             pages: 1234,
             begun: 777,
+            sleeps: true,
         };
         assert_eq!(Usage::parse(line.as_bytes()), Some(usage));
         let no_text = [b"12 (\xff", &line.as_bytes()[6..]].concat();

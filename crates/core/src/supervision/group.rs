@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::process::{Phase, Process};
 use super::{
-    Action, BUSY, Event, Exit, LEAVING_MARGIN, Moment, Note, PACE, ProcessId, Reason, SERVICE_PAUSE, STABLE,
+    Action, Claim, Event, Exit, LEAVING_MARGIN, Moment, Note, PACE, ProcessId, Reason, SERVICE_PAUSE, STABLE,
     STOP_LIMIT, Settings, State, TRIES, Time, backoff,
 };
 
@@ -126,11 +126,32 @@ impl Group {
         self.processes.iter().filter(|process| process.starting()).count()
     }
 
-    /// Number of those that may be busy with their start: one that takes longer than [`BUSY`] waits for something else, and
-    /// must not keep other groups from starting theirs.
-    pub fn busy(&self, now: Time) -> usize {
-        let busy = |process: &&Process| matches!(process.phase, Phase::Starting { since, .. } if now < since + BUSY);
-        self.processes.iter().filter(busy).count()
+    /// What it asks for when starts are shared out.
+    pub fn claim(&self, now: Time) -> Claim {
+        let starts = || self.processes.iter().filter(|process| process.starting());
+        let young = |process: &&Process| process.young(now);
+        Claim {
+            wants: self.missing(now),
+            busy: starts().filter(young).filter(|process| !process.quiet).count(),
+            troubled: self.failures > 0 || starts().any(|process| !process.young(now)),
+            last: self.last_start,
+        }
+    }
+
+    /// Those whose start may take processor time, as far as time tells.
+    pub fn young(&self, now: Time) -> impl Iterator<Item = ProcessId> {
+        self.processes
+            .iter()
+            .filter(move |process| process.young(now))
+            .map(|process| process.id)
+    }
+
+    /// Whether the start of that daemon waits for something else than the processor: then it keeps nobody else from
+    /// starting.
+    pub fn set_quiet(&mut self, id: ProcessId, quiet: bool) {
+        if let Some(process) = self.process(id) {
+            process.quiet = quiet;
+        }
     }
 
     /// Whether [`Event::Demand`] would start a daemon: fewer are there than may be, and none is on its way.
@@ -381,24 +402,9 @@ impl Group {
             .iter()
             .filter(|action| matches!(action, Action::Spawn(..)))
             .count();
-        let mut starts = moment.starts.saturating_sub(spawned);
-        loop {
-            let count = |of: &dyn Fn(&Process) -> bool| self.processes.iter().filter(|process| of(process)).count();
-            let fresh =
-                count(&|process| !process.ending() && !process.leaving && process.generation == self.generation);
-            let present = count(&|process| !process.ending());
-            let ending = count(&Process::ending);
-            // A generation that has failed is tried with one daemon at a time.
-            let trying = self.failures > 0 && self.starting() > 0;
-            // Below its number the group takes what it gets; above it, one daemon at a time, and none while many
-            // old ones still finish: changes in quick succession must not pile up processes.
-            let room = present < self.target || (present == self.target && ending <= 2 * self.target);
-            if fresh >= self.target || trying || !room || starts == 0 {
-                return;
-            }
+        for _ in 0..self.missing(moment.now).min(moment.starts.saturating_sub(spawned)) {
             let id = ProcessId(self.next);
             self.next += 1;
-            starts -= 1;
             self.last_start = Some(moment.now);
             self.processes.push(Process {
                 id,
@@ -411,8 +417,31 @@ impl Group {
                 leaving: false,
                 evict_at: None,
                 served: false,
+                quiet: false,
             });
             actions.push(Action::Spawn(id, self.generation));
+        }
+    }
+
+    /// How many daemons it would start now.
+    fn missing(&self, now: Time) -> usize {
+        if self.ending != Ending::No || self.retry.is_some_and(|retry| now < retry) {
+            return 0;
+        }
+        let count = |of: &dyn Fn(&Process) -> bool| self.processes.iter().filter(|process| of(process)).count();
+        let fresh = count(&|process| !process.ending() && !process.leaving && process.generation == self.generation);
+        let present = count(&|process| !process.ending());
+        let ending = count(&Process::ending);
+        // Up to its number the group takes what it gets; above it, one daemon at a time, and none while many old ones
+        // still finish: changes in quick succession must not pile up processes.
+        let more = usize::from(present <= self.target && ending <= 2 * self.target);
+        let room = self.target.saturating_sub(present) + more;
+        let missing = self.target.saturating_sub(fresh).min(room);
+        // A generation that has failed is tried with one daemon at a time.
+        if self.failures > 0 {
+            missing.min(1_usize.saturating_sub(self.starting()))
+        } else {
+            missing
         }
     }
 

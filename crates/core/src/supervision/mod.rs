@@ -28,6 +28,7 @@ pub mod backoff;
 mod group;
 mod process;
 mod scripts;
+mod starts;
 
 use std::fmt;
 use std::time::Duration;
@@ -35,7 +36,8 @@ use std::time::Duration;
 use crate::daemon_options::DaemonOptions;
 pub use group::Group;
 pub use process::ProcessId;
-pub use scripts::Scripts;
+pub use scripts::{MOST, MOST_BYTES, Scripts};
+pub use starts::{Claim, share};
 
 /// A moment of `CLOCK_MONOTONIC`, as time since its origin.
 pub type Time = Duration;
@@ -56,7 +58,7 @@ pub const TRIES: u32 = 2;
 /// end waits for them, and so does the administrator.
 pub const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// How long a start may take of the processor, as others that start are concerned.
+/// How long a start counts as one that takes the processor, for others that want to start. One that takes longer hangs.
 pub const BUSY: Duration = Duration::from_secs(5);
 
 /// How long a group waits before it starts a service script again that has returned.
@@ -110,7 +112,7 @@ pub struct Moment {
     pub now: Time,
     /// A random number from 0 up to but not including 1.
     pub jitter: f64,
-    /// How many daemons may be started now: cold starts at once take each other's processor.
+    /// How many daemons the group may start now ([`share`]).
     pub starts: usize,
 }
 

@@ -1,6 +1,6 @@
 //! One daemon process, as the decisions see it.
 
-use super::Time;
+use super::{BUSY, Time};
 
 /// Names a daemon of a group. It is not a pid: it is never used again, and exists before the process does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,8 @@ pub(super) struct Process {
     pub evict_at: Option<Time>,
     /// It has completed a request.
     pub served: bool,
+    /// Its start waits for something else than the processor.
+    pub quiet: bool,
 }
 
 /// How far it has come.
@@ -40,6 +42,11 @@ pub(super) enum Phase {
 impl Process {
     pub fn starting(&self) -> bool {
         matches!(self.phase, Phase::Starting { .. })
+    }
+
+    /// It is being started, and not for long.
+    pub fn young(&self, now: Time) -> bool {
+        matches!(self.phase, Phase::Starting { since, .. } if now < since + BUSY)
     }
 
     pub fn ready(&self) -> bool {

@@ -4,10 +4,10 @@ use super::ProcessId;
 use crate::wire::control::Preload;
 
 /// Most scripts that are remembered of a daemon, and that its successor is given.
-const MOST: usize = 32;
+pub const MOST: usize = 500;
 
 /// Most bytes of paths and names that a successor is given: a part of what fits into its settings.
-const MOST_BYTES: usize = 16 * 1024;
+pub const MOST_BYTES: usize = 32 * 1024;
 
 /// What each daemon has said about that.
 #[derive(Clone, Debug, Default)]
@@ -17,14 +17,21 @@ pub struct Scripts(Vec<(ProcessId, Script)>);
 type Script = (Vec<u8>, Vec<u8>);
 
 impl Scripts {
-    /// A request uses that script in that daemon, where it was loaded. What is too much is forgotten: then a successor
-    /// serves it as well, but loads it only when it is asked for.
-    pub fn note(&mut self, id: ProcessId, script: Vec<u8>, application_group: Vec<u8>) {
+    /// A request uses that script in that daemon, where it was loaded. What is too much is forgotten, which false says: then
+    /// a successor serves it as well, but loads it only when it is asked for.
+    pub fn note(&mut self, id: ProcessId, script: Vec<u8>, application_group: Vec<u8>) -> bool {
         let new = (id, (script, application_group));
-        let count = self.0.iter().filter(|(other, _)| *other == id).count();
-        if count < MOST && !self.0.contains(&new) {
+        let own = || self.0.iter().filter(|(other, _)| *other == id);
+        if own().any(|known| *known == new) {
+            return true;
+        }
+        let size = |(path, name): &Script| path.len() + name.len();
+        let bytes: usize = own().map(|(_, script)| size(script)).sum();
+        let room = own().count() < MOST && bytes + size(&new.1) <= MOST_BYTES;
+        if room {
             self.0.push(new);
         }
+        room
     }
 
     /// The daemon is gone.
@@ -123,8 +130,9 @@ mod tests {
         assert_eq!(scripts.preload(&[], |_| true).len(), MOST);
         let mut long = Scripts::default();
         for number in 0..10u8 {
-            long.note(FIRST, vec![number; 4096], Vec::new());
+            let known = long.note(FIRST, vec![number; 4096], Vec::new());
+            assert_eq!(known, number < 8, "{number}");
         }
-        assert_eq!(long.preload(&[], |_| true).len(), 4);
+        assert_eq!(long.preload(&[], |_| true).len(), 8);
     }
 }

@@ -130,11 +130,11 @@ fn starts_are_limited_from_outside() {
 #[test]
 fn who_hangs_is_not_busy() {
     let mut world = World::new(settings(2));
-    assert_eq!(world.group.busy(world.now), 2);
+    assert_eq!(world.group.claim(world.now).busy, 2);
     world.ready(1);
-    assert_eq!(world.group.busy(world.now), 1);
+    assert_eq!(world.group.claim(world.now).busy, 1);
     world.pass(BUSY.as_secs_f64());
-    assert_eq!((world.group.busy(world.now), world.group.starting()), (0, 1));
+    assert_eq!((world.group.claim(world.now).busy, world.group.starting()), (0, 1));
 }
 
 #[test]

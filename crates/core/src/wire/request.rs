@@ -16,13 +16,10 @@
 //! | … | the body, when it is inline (then the head is whole) |
 
 use super::field::{Fields, Pairs, put_pairs, put_short_text};
-use super::{Error, MAX_DATAGRAM, MAX_HEAD, MAX_INLINE_BODY, MAX_PATH, STARTED_AFTER_US, TooLarge};
+use super::{Error, MAX_DATAGRAM, MAX_HEAD, MAX_INLINE_BODY, MAX_PATH, STARTED_AFTER_US, TooLarge, VERSION};
 
 /// First bytes of each datagram.
 pub const MAGIC: [u8; 4] = *b"WSGQ";
-
-/// Version of the datagram, of its head and of all frames.
-pub const VERSION: u16 = 1;
 
 /// Bytes of a datagram before the head.
 pub const PRELUDE: usize = 48;
@@ -444,7 +441,7 @@ mod tests {
         inline_long.extend(vec![0; MAX_INLINE_BODY + 1]);
         let cases: &[(Vec<u8>, &str)] = &[
             (with(0, b'x'), "not a request"),
-            (with(4, 2), "request of another version of mod_wsgi.so"),
+            (with(4, 99), "request of another version of mod_wsgi.so"),
             (with(6, 3), "unknown body mode"),
             (with(7, 1), "unknown flags of a request"),
             (with(PRELUDE - 1, 1), "head longer than it may be"),

@@ -26,7 +26,7 @@ pub trait ScriptWatch: Send + Sync {
     /// A script has been loaded.
     fn loaded(&self);
     /// A request uses a loaded script of that path, in the interpreter of that application group, for the first time.
-    fn used(&self, script: &[u8], application_group: &str);
+    fn used(&self, script: &[u8], application_group: &[u8]);
     /// A script has another modification time than the code that runs, or wants to be loaded anew. The old code goes on:
     /// who watches sees to it that the process is replaced.
     fn changed(&self, script: &[u8], mtime: i64);
@@ -66,7 +66,9 @@ pub struct Server {
 /// One interpreter's record.
 pub struct Record {
     pub server: Arc<Server>,
+    /// Name of the application group, as text, and as it is.
     pub application_group: String,
+    pub name: Box<[u8]>,
     pub names: Arc<Names>,
     pub functions: Functions,
     pub events: Arc<Events>,
@@ -135,7 +137,7 @@ impl Record {
     pub fn new<'py>(
         py: Python<'py>,
         server: Arc<Server>,
-        application_group: &str,
+        group: &[u8],
         functions: &Object<'py>,
         events: &Object<'py>,
         mod_wsgi: &Object<'py>,
@@ -143,6 +145,7 @@ impl Record {
         let name = |text: &str| py.interned(text).map(Object::keep);
         let of = |module: &Object<'py>, name: &str| module.attribute(&py.text(name)?).map(Object::keep);
         let file_wrapper = of(mod_wsgi, "FileWrapper")?;
+        let application_group = &*String::from_utf8_lossy(group);
         let base = base(py, &server, application_group, file_wrapper.get(py))?.keep();
         Ok(Record {
             names: Arc::new(Names {
@@ -191,6 +194,7 @@ impl Record {
             templates: GilCell::default(),
             known: GilCell::default(),
             application_group: application_group.into(),
+            name: group.into(),
             server,
         })
     }

@@ -98,7 +98,7 @@ fn use_loaded<'py>(py: Python<'py>, record: &Record, source: Source<'_>) -> Opti
         Some((used, (script.module.get(py).clone(), script.dict.get(py).clone())))
     })?;
     if !used && let Some(watch) = &record.server.scripts {
-        watch.used(source.path, &record.application_group);
+        watch.used(source.path, &record.name);
     }
     Some(found)
 }

@@ -69,7 +69,7 @@ pub fn install<'py>(
     py: Python<'py>,
     server: Arc<Server>,
     settings: &Settings,
-    application_group: &str,
+    name: &[u8],
     main_thread: i64,
 ) -> Result<'py, (Record, i64)> {
     let functions = py.execute(HOST, c"_mod_wsgi_host")?;
@@ -77,7 +77,7 @@ pub fn install<'py>(
     let events = py.execute(EVENTS, c"_mod_wsgi_events")?;
     let here_type = Type::new(py)?;
     let here = here_type.instance(py, Here::of(Arc::clone(&server)))?;
-    let record = Record::new(py, server, application_group, &functions, &events, &mod_wsgi)?;
+    let record = Record::new(py, server, name, &functions, &events, &mod_wsgi)?;
     if let Some(here) = here_type.inside(&here) {
         // It is new.
         let _ = here.events.set(Arc::downgrade(&record.events));
@@ -89,6 +89,7 @@ pub fn install<'py>(
 
     set(&mod_wsgi, "version", &version(py, [major, minor, micro])?)?;
     set(&mod_wsgi, "process_group", &py.text(&record.server.process_group)?)?;
+    let application_group = &*record.application_group.clone();
     set(&mod_wsgi, "application_group", &py.text(application_group)?)?;
     set(
         &mod_wsgi,

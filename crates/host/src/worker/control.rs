@@ -4,6 +4,7 @@ use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, recvmsg, send};
 use wsgi_core::wire::control::MAX_MESSAGE;
@@ -33,7 +34,11 @@ impl Control {
             let mut ancillary = RecvAncillaryBuffer::new(&mut space);
             let mut slices = [IoSliceMut::new(&mut buffer)];
             match recvmsg(&self.0, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-                Err(Errno::INTR) => continue,
+                Err(Errno::INTR) => {}
+                // wsgid's sockets do not wait by themselves.
+                Err(Errno::AGAIN) => {
+                    let _ = poll(&mut [PollFd::new(&self.0, PollFlags::IN)], None);
+                }
                 Err(_) => return Ok(None),
                 Ok(message) => {
                     for part in ancillary.drain() {

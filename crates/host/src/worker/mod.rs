@@ -114,7 +114,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     };
     log.set_offset(preparation.offset);
     if settings.options.service() {
-        return service::run(host, preparation, &control, &settings.preload);
+        return service::run(host, preparation, &control, log, &settings.preload);
     }
     let queue = match queue.map(Queue::new) {
         Some(Ok(queue)) => queue,

@@ -63,14 +63,12 @@ impl ScriptWatch for Report {
         self.loaded.store(true, Ordering::SeqCst);
     }
 
-    fn used(&self, script: &[u8], application_group: &str) {
-        // What is no text cannot be told from another name; and what is longer than a message may be is not told.
-        if !application_group.contains(char::REPLACEMENT_CHARACTER) {
-            self.control.say(&FromDaemon::Loaded {
-                script: script.to_vec(),
-                application_group: application_group.as_bytes().to_vec(),
-            });
-        }
+    fn used(&self, script: &[u8], application_group: &[u8]) {
+        // What is longer than a message may be is not told.
+        self.control.say(&FromDaemon::Loaded {
+            script: script.to_vec(),
+            application_group: application_group.to_vec(),
+        });
     }
 
     fn changed(&self, script: &[u8], mtime: i64) {

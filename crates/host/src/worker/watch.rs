@@ -190,7 +190,8 @@ impl Watch {
             Ok(Some((ToDaemon::Stacks, _))) => {
                 self.want_stacks(None, Some(now() + STACKS), Reader::Supervisor);
             }
-            Ok(Some(_)) => {}
+            Ok(Some((ToDaemon::Log(level), log))) => self.daemon.log.change(level, log.into_iter().next()),
+            Ok(Some((ToDaemon::Settings(_), _))) => {}
             Ok(None) => self.orphaned(),
             Err(reason) => {
                 let text = format!("WSGI0503: wsgid sent what cannot be understood: {reason}");

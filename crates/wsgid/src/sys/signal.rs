@@ -14,7 +14,7 @@ pub fn collect() -> nix::Result<SignalFd> {
     SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
 }
 
-/// Whether somebody asked for the end.
+/// Whether SIGTERM has come.
 pub fn asked_to_end(signals: &SignalFd) -> bool {
     let mut end = false;
     while let Ok(Some(signal)) = signals.read_signal() {

@@ -96,6 +96,7 @@ impl World {
             eager: true,
             renew: false,
             scoreboard: false,
+            log_level: Level::Debug,
             python: self.path("fake-daemon").to_str().unwrap().into(),
             options: words,
             environment: vec![(b"PYTHONOPTIMIZE".to_vec(), b"1".to_vec())],

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use super::{Preload, bounded, fields, put_list, take_list};
+use crate::abi::Level;
 use crate::directive::NameValue;
 use crate::supervision::Reason;
 use crate::wire::field::{put_short_text, put_text};
-use crate::wire::{Error, MAX_PATH, TooLarge};
+use crate::wire::{Error, MAX_PATH, TooLarge, VERSION};
 
 /// What a daemon's Python is given after `-c`; the path of the host follows as its one argument.
 ///
@@ -39,6 +40,8 @@ pub enum ToDaemon {
     Drain(Option<Duration>),
     /// Say what your threads are doing.
     Stacks,
+    /// Less important records are not logged from now on. A descriptor that comes along takes the place of the log.
+    Log(Level),
 }
 
 /// Everything that a daemon is told.
@@ -63,6 +66,7 @@ pub struct Settings {
 const SETTINGS: u8 = 1;
 const DRAIN: u8 = 2;
 const ASK_STACKS: u8 = 3;
+const LOG: u8 = 4;
 
 impl ToDaemon {
     /// The message.
@@ -74,6 +78,7 @@ impl ToDaemon {
         match self {
             ToDaemon::Settings(settings) => {
                 out.push(SETTINGS);
+                out.extend(VERSION.to_le_bytes());
                 out.extend(settings.generation.to_le_bytes());
                 out.extend(settings.process.to_le_bytes());
                 put_short_text(&mut out, &settings.group, usize::MAX, "name of the process group is")?;
@@ -88,6 +93,7 @@ impl ToDaemon {
                 out.extend(millis.to_le_bytes());
             }
             ToDaemon::Stacks => out.push(ASK_STACKS),
+            ToDaemon::Log(level) => out.extend([LOG, *level as u8]),
         }
         bounded(out)
     }
@@ -99,6 +105,11 @@ impl ToDaemon {
     pub fn decode(message: &[u8]) -> Result<ToDaemon, Error> {
         let mut fields = fields(message)?;
         let decoded = match fields.u8()? {
+            SETTINGS if fields.u16()? != VERSION => {
+                return Err(Error::Invalid(
+                    "the Python host is of another version than wsgid: restart httpd, graceful will do",
+                ));
+            }
             SETTINGS => ToDaemon::Settings(Settings {
                 generation: fields.u64()?,
                 process: fields.u64()?,
@@ -113,6 +124,7 @@ impl ToDaemon {
                 millis => ToDaemon::Drain(Some(Duration::from_millis(millis))),
             },
             ASK_STACKS => ToDaemon::Stacks,
+            LOG => ToDaemon::Log(Level::from_raw(fields.u8()?.into())),
             _ => return Err(Error::Invalid("unknown message from wsgid")),
         };
         fields.end()?;
@@ -236,6 +248,7 @@ mod tests {
             ToDaemon::Drain(Some(Duration::from_millis(1500))),
             ToDaemon::Drain(Some(Duration::ZERO)),
             ToDaemon::Stacks,
+            ToDaemon::Log(Level::Debug),
         ] {
             let bytes = message.encode().unwrap();
             assert_eq!(ToDaemon::decode(&bytes), Ok(message));
@@ -245,6 +258,8 @@ mod tests {
             assert!(ToDaemon::decode(&[&bytes[..], b"x"].concat()).is_err());
         }
         assert!(ToDaemon::decode(&[9]).is_err());
+        let other = ToDaemon::decode(&[SETTINGS, 99, 0]);
+        assert!(other.is_err_and(|error| error.to_string().contains("another version")));
     }
 
     #[test]

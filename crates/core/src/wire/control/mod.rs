@@ -12,7 +12,10 @@
 //! | `Reload` | – | replace the daemons of a group |
 //! | `Stop` | – | the server ends: end all daemons, then yourself |
 //!
-//! The supervisor answers [`parent::FromSupervisor`]: `Applied` or `Refused` for each `End`, and nothing else. When its
+//! The supervisor answers [`parent::FromSupervisor`]: `Applied` or `Refused` for each `End`, and nothing else. A
+//! configuration of another version ([`super::VERSION`], which each `Begin` begins with) it cannot read, and refuses as
+//! number 0: then the parent gives up its end of the socket, and begins anew with new queues and a supervisor of its own
+//! version. The old one goes on as if its parent had died: when its
 //! parent dies it sees the end of the stream, goes on serving the httpd children that are left, and ends when the
 //! last lifeline has ended.
 //!
@@ -33,7 +36,8 @@
 //! their threads do ([`published`]). It starts Python's part, imports what is to be preloaded, and says
 //! `Ready`; only then it takes requests. Later it may be told `Drain`. It says `Replace` when it should be replaced and can wait, `Exiting` when it
 //! stops taking requests by itself, `Served` when it has completed its first request, and `Loaded` for each script that
-//! requests use: its successors load them before they are READY. Its end of the stream means that the supervisor is
+//! requests use: its successors load them before they are READY. `Log` comes with each configuration that does not replace
+//! it, and brings the error log as a descriptor: the file of before may have been moved away. Its end of the stream means that the supervisor is
 //! gone: drain, and end.
 //!
 //! The daemon is started as `PYTHON -c LINE HOST`, where `LINE` ([`daemon::LINE`]) loads the Python host from
@@ -52,10 +56,6 @@ use super::field::{Fields, Pairs, put_pairs};
 use super::{Error, TooLarge};
 use crate::directive::NameValue;
 pub use preload::Preload;
-
-/// Version of all messages. A supervisor outlives graceful restarts, so it may meet a parent with another version; it
-/// refuses its configuration.
-pub const VERSION: u16 = 2;
 
 /// Largest message: what a socket takes at once whatever its settings are.
 pub const MAX_MESSAGE: usize = 64 * 1024;

@@ -1,10 +1,10 @@
 //! Between the httpd parent and the supervisor.
 
-use super::{MAX_GROUPS, Preload, VERSION, bounded, fields, put_list, take_list};
+use super::{MAX_GROUPS, Preload, bounded, fields, put_list, take_list};
 use crate::abi::Level;
 use crate::directive::NameValue;
 use crate::wire::field::{put_short_text, put_text};
-use crate::wire::{Error, MAX_PATH, TooLarge};
+use crate::wire::{Error, MAX_PATH, TooLarge, VERSION};
 
 /// What the parent says.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub struct Begin {
     pub generation: u64,
     /// Number of `Group` messages that follow.
     pub groups: u16,
-    /// Less important records are not logged.
+    /// Less important records are not logged, but for those of groups.
     pub log_level: Level,
     /// A socket comes along at which administrators are heard ([`super::command`]).
     pub listens: bool,
@@ -53,6 +53,8 @@ pub struct Group {
     pub renew: bool,
     /// A descriptor comes along that shows what httpd's threads do, for its daemons ([`super::published`]).
     pub scoreboard: bool,
+    /// Less important records of it and of its daemons are not logged (`LogLevel` of the server that defines it).
+    pub log_level: Level,
     /// Absolute path of its Python.
     pub python: Vec<u8>,
     /// The options as they were written ([`crate::daemon_options::DaemonOptions::from_written`]).
@@ -96,6 +98,7 @@ impl ToSupervisor {
                 out.push(GROUP);
                 put_short_text(&mut out, &group.name, usize::MAX, "name of the process group is")?;
                 out.extend([group.eager, group.renew, group.scoreboard].map(u8::from));
+                out.push(group.log_level as u8);
                 put_short_text(&mut out, &group.python, MAX_PATH, "path of the Python is")?;
                 put_list(&mut out, &group.options)?;
                 put_list(&mut out, &group.environment)?;
@@ -121,9 +124,7 @@ impl ToSupervisor {
         let decoded = match fields.u8()? {
             BEGIN => {
                 if fields.u16()? != VERSION {
-                    return Err(Error::Invalid(
-                        "configuration of another version of mod_wsgi.so: stop and start httpd",
-                    ));
+                    return Err(Error::Invalid("the configuration is of another version of mod_wsgi.so"));
                 }
                 let begin = Begin {
                     generation: fields.u64()?,
@@ -145,6 +146,7 @@ impl ToSupervisor {
                 eager: fields.bool()?,
                 renew: fields.bool()?,
                 scoreboard: fields.bool()?,
+                log_level: Level::from_raw(fields.u8()?.into()),
                 python: fields.short_text(MAX_PATH)?.to_vec(),
                 options: take_list(&mut fields)?,
                 environment: take_list(&mut fields)?,
@@ -166,7 +168,7 @@ impl ToSupervisor {
 pub enum FromSupervisor {
     /// The configuration of that generation is in effect.
     Applied(u64),
-    /// It is not, for this reason; the one before goes on.
+    /// It is not, for this reason; the one before goes on. Number 0: it could not be read.
     Refused(u64, Vec<u8>),
 }
 
@@ -236,6 +238,7 @@ mod tests {
                 eager: true,
                 renew: false,
                 scoreboard: true,
+                log_level: Level::Debug,
                 python: b"/usr/bin/python3".to_vec(),
                 options: list(&[("threads", "2"), ("user", "shop")]),
                 environment: list(&[("PYTHONOPTIMIZE", "1")]),
