@@ -132,12 +132,17 @@ def test_deadline(start, queue):
 
 
 def test_withdrawn(start, queue, tmp_path):
-    """A request that nobody waits for any more is not run, however short it was in the queue; one that has waited for
+    """A request that nobody waits for any more is not run, if it waited for a thread or for long; one that has waited for
     long is announced."""
     daemon = start(threads=2)
     for number in range(10):
         with stopped(daemon.process.pid):
+            first = queue.put(APP)
             queue.put(APP, f"touch={tmp_path}/{number}").near.close()
+        assert first.finish().body == b"Hello"
+        begun(queue)
+        with stopped(daemon.process.pid):
+            queue.put(APP, f"touch={tmp_path}/old", age=0.01).near.close()
         begun(queue)
     assert queue.get(APP, age=1).started
     daemon.drain()  # it finishes whatever it has taken
@@ -362,9 +367,10 @@ def test_startup_timeout(start, queue, tmp_path):
     assert daemon.wait() == 0
     assert "WSGI0509" in daemon.log.read_text()
 
-    daemon = start(startup_timeout=1, shutdown_timeout=1)
+    # Long enough for a busy machine to load the second one meanwhile.
+    daemon = start(startup_timeout=4, shutdown_timeout=1)
     assert queue.get(broken).status == 500
-    assert queue.get(APP, "sleep=2").ending is Kind.END
+    assert queue.get(APP, "sleep=4.5").ending is Kind.END
     assert queue.get(broken).status == 500
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.hear() == ("Exiting", "shutdown_signal")

@@ -12,6 +12,8 @@ use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use wsgi_core::wire::MAX_DATAGRAM;
 
+use crate::stats::micros;
+
 /// The receiving end, shared with the group's other daemons.
 ///
 /// The leader waits in `epoll`, which registers with the queue exclusively: a datagram wakes one daemon, and passes by
@@ -33,6 +35,8 @@ pub struct Taken {
     pub len: usize,
     /// The far end of its reply pair.
     pub far: Option<OwnedFd>,
+    /// When its thread began to wait for one, in µs of `CLOCK_MONOTONIC`.
+    pub awaited: u64,
 }
 
 /// What a thread that waits for a request gets.
@@ -83,6 +87,7 @@ impl Queue {
     /// # Errors
     /// When the queue cannot be used any more.
     pub fn pop(&self, buffer: &mut Vec<u8>) -> Result<Popped, Errno> {
+        let awaited = micros();
         let mut space = [MaybeUninit::uninit(); 2];
         let events = match epoll::wait(&self.epoll, &mut space[..], None) {
             Ok((events, _)) => events,
@@ -95,7 +100,7 @@ impl Queue {
             // From now on the others are woken; what this daemon was woken for, it must take.
             let _ = epoll::delete(&self.epoll, &self.socket);
         }
-        let taken = match has(REQUEST).then(|| self.take(buffer)) {
+        let taken = match has(REQUEST).then(|| self.take(buffer, awaited)) {
             None => None,
             Some(Err(Errno::PIPE)) if off || self.called_off_within(CLOSING) => return Ok(Popped::Off(None)),
             Some(taken) => taken?,
@@ -121,7 +126,7 @@ impl Queue {
         )
     }
 
-    fn take(&self, buffer: &mut Vec<u8>) -> Result<Option<Taken>, Errno> {
+    fn take(&self, buffer: &mut Vec<u8>, awaited: u64) -> Result<Option<Taken>, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
@@ -151,6 +156,7 @@ impl Queue {
         Ok(Some(Taken {
             len: message.bytes,
             far,
+            awaited,
         }))
     }
 }

@@ -24,6 +24,10 @@ use crate::host::Host;
 use crate::python::thread_ident;
 use crate::stats::micros;
 
+/// A request that was no longer in the queue, in µs, and did not wait for a thread, is not asked whether its client is still
+/// there: that is a system call.
+const FRESH: u64 = 1_000;
+
 /// What the threads of a daemon share.
 pub struct Daemon {
     pub host: Arc<Host>,
@@ -69,7 +73,7 @@ impl Daemon {
             self.crew.hand_over();
             if let Some(taken) = taken {
                 // The fence of the request itself lies deeper; what panics here costs this one exchange.
-                fence(|| self.serve(me, &buffer[..taken.len], taken.far));
+                fence(|| self.serve(me, &buffer[..taken.len], taken.far, taken.awaited));
             }
         }
         self.present.fetch_sub(1, Ordering::SeqCst);
@@ -101,7 +105,7 @@ impl Daemon {
         }
     }
 
-    fn serve(&self, me: usize, datagram: &[u8], far: Option<OwnedFd>) {
+    fn serve(&self, me: usize, datagram: &[u8], far: Option<OwnedFd>, awaited: u64) {
         let request = match request::Request::decode(datagram) {
             Ok(request) => request,
             Err(error) => return self.refuse(&error.to_string()),
@@ -110,10 +114,12 @@ impl Daemon {
             return self.refuse("no reply socket came with it");
         };
         let now = micros();
-        if request.expired(now) || abandoned(&far) {
+        let waited = now.saturating_sub(request.enqueued);
+        // Who came to a thread that was free has hardly had the time to leave.
+        let queued = request.enqueued < awaited || waited > FRESH;
+        if request.expired(now) || queued && abandoned(&far) {
             return;
         }
-        let waited = now.saturating_sub(request.enqueued);
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let epoch = i64::try_from(epoch.as_micros()).unwrap_or(0);
         let missing = request.head_missing();
