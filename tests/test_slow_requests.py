@@ -1,13 +1,16 @@
 """WSGISlowRequests: what takes long is reported while it does, with its stack."""
 
 import json
+import os
 import re
 import threading
 import time
 
 import pytest
 
-from client import wait_for
+from client import Connection, wait_for
+from errorlog import FORMAT, ErrorLog
+from httpd import free_port
 
 pytestmark = [pytest.mark.mpms("event"), pytest.mark.differs("it has no such report")]
 
@@ -34,6 +37,7 @@ def test_while_it_is_slow(start_httpd):
     assert thread.is_alive()
     assert "slow request: GET /app/wait (application group" in record.text
     assert "secret" not in record.text
+    assert record.client
     wait_for(lambda: httpd.log.find("in wait_for_the_file"), "the stack")
     (httpd.root / "open&secret").touch()
     thread.join()
@@ -54,13 +58,55 @@ def test_each_one(start_httpd):
     httpd.log.allow("WSGI0450|^ +File |^ +[a-z]")
 
 
+HOST = """
+WSGISlowRequests 0.3
+Listen 127.0.0.1:{port}
+<VirtualHost *:{port}>
+    ServerName second
+    ErrorLog "${{ROOT}}/second.log"
+    ErrorLogFormat "{format}"
+    WSGIScriptAlias /app ${{APPS}}/metrics.py
+</VirtualHost>
+"""
+
+
+def test_virtual_host(start_httpd):
+    """The report is in the log of the host that was asked, with the client."""
+    port = free_port()
+    httpd = start_httpd(HOST.format(port=port, format=FORMAT))
+    log, gate = ErrorLog(httpd.root / "second.log"), httpd.root / "open"
+    with Connection(port) as connection:
+        connection.send_head("GET", f"/app/wait?{gate}", {"Host": "second", "Connection": "close"})
+        (record,) = log.expect("WSGI0450: slow request: GET /app/wait")
+        log.expect("in wait_for_the_file")
+        gate.touch()
+        assert connection.reply().status == 200
+    assert record.client
+    assert not httpd.log.find("WSGI0450")
+
+
+def test_while_the_body_comes(start_httpd):
+    """Who waits for his client is reported as well."""
+    httpd = start_httpd(CONFIG)
+    half = b"x" * 2_000_000  # more than is collected before a daemon is asked
+    with httpd.connect() as connection:
+        connection.send_head("POST", "/app/read", {"Content-Length": str(2 * len(half))})
+        connection.send(half)
+        httpd.log.expect("WSGI0450: slow request: POST /app/read")
+        connection.send(half)
+        assert connection.reply().body == str(2 * len(half)).encode()
+    httpd.log.allow("^ +File |^ +[a-z]")
+
+
 def test_lock_held(start_httpd):
     """Who keeps Python's lock is reported nonetheless; the stack follows when it is to be had."""
     httpd = start_httpd(CONFIG)
-    httpd.get("/app")
-    thread = background(httpd, "/app/hold?4000000")
+    pipe = httpd.root / "pipe"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    thread = background(httpd, f"/app/hold?{pipe}")
     wait_for(lambda: httpd.log.find("WSGI0450.*its Python stack follows"), "the report")
-    assert thread.is_alive()
+    os.close(os.open(pipe, os.O_WRONLY))
     thread.join()
     httpd.log.allow("WSGI045[01]|^ +File |^ +[a-z]")
 
@@ -68,7 +114,11 @@ def test_lock_held(start_httpd):
 def test_off(start_httpd):
     """Nothing is reported without the directive."""
     httpd = start_httpd("WSGIScriptAlias /app ${APPS}/metrics.py\n")
-    httpd.get("/app/hold?400000")
+    gate, begun = httpd.root / "open", time.monotonic()
+    thread = background(httpd, f"/app/wait?{gate}")
+    wait_for(lambda: time.monotonic() - begun > 0.5, "a while")
+    gate.touch()
+    thread.join()
     assert not httpd.log.find("WSGI0450")
 
 

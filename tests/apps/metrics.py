@@ -47,6 +47,10 @@ def wait_for_the_file(path):
         time.sleep(0.01)
 
 
-def do_hold(environ, start_response, microseconds):
-    ctypes.PyDLL(None).usleep(int(microseconds))  # with Python's lock held
+def do_hold(environ, start_response, path):
+    """Keeps Python's lock until somebody opens the other end of a named pipe."""
+    library = ctypes.PyDLL(None)
+    while (descriptor := library.open(os.fsencode(path), os.O_RDONLY)) < 0:
+        pass  # A signal came.
+    os.close(descriptor)
     return answer(start_response)

@@ -1,11 +1,12 @@
 //! The Python stacks of threads, as text, taken while they run. Waits for Python's lock.
 
 use std::ffi::CStr;
+use std::sync::Arc;
 
 use wsgi_core::stats::reading::{Running, thread};
 
 use crate::adapter::exchange::Lossy;
-use crate::adapter::text_of_error;
+use crate::adapter::{Live, text_of_error};
 use crate::host::Host;
 use crate::python::{Object, Python, Result};
 use crate::stats::micros;
@@ -16,20 +17,29 @@ const SOURCE: &CStr = match CStr::from_bytes_with_nul(concat!(include_str!("fram
     Err(_) => panic!("frames.py holds a NUL"),
 };
 
-/// The stack of the thread that CPython knows by that number, in whatever interpreter it runs; `None` when it runs none,
-/// or when `still` says, with Python stopped, that it is not wanted any more.
-pub fn of_thread(host: &Host, python: u64, still: impl Fn() -> bool) -> Option<String> {
+/// What a thread is doing.
+pub struct OfThread {
+    /// The request that it runs.
+    pub live: Arc<Live>,
+    /// Its stack; none if it runs no Python code for it at the moment.
+    pub stack: Option<String>,
+}
+
+/// What the thread that CPython knows by that number is doing for the application; `None` when that is nothing, or when
+/// `still` says, with Python stopped, that it is not wanted any more.
+pub fn of_thread(host: &Host, python: u64, still: impl Fn() -> bool) -> Option<OfThread> {
     let mut found = None;
-    host.each(|_, py| {
-        if found.is_some() || !still() {
+    host.each(|_, events, py| {
+        let Some(live) = events.running_in(py, python).filter(|_| found.is_none() && still()) else {
             return;
-        }
+        };
         let stack = || {
             let ident = py.int(i64::try_from(python).unwrap_or(-1))?;
             let stack = function(py, "of_thread")?.call(&[&ident])?;
             Ok((!stack.is_none()).then(|| stack.to_text()))
         };
-        found = stack().unwrap_or_else(|error| Some(text_of_error(error, py)));
+        let stack = stack().unwrap_or_else(|error| Some(text_of_error(error, py)));
+        found = Some(OfThread { live, stack });
     });
     found
 }
@@ -37,7 +47,7 @@ pub fn of_thread(host: &Host, python: u64, still: impl Fn() -> bool) -> Option<S
 /// The stacks of all threads in all interpreters, with the requests that they run.
 pub fn of_all(host: &Host) -> String {
     let mut text = String::new();
-    host.each(|name, py| {
+    host.each(|name, _, py| {
         let name = match name {
             [] => "main interpreter".to_owned(),
             name => format!("application group {}", Lossy(name)),

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use wsgi_core::abi::{Level, Site};
 
 use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
-use crate::adapter::{Answer, Hook, Imported, Record, Request, Server, ask, import, run, text_of_error};
+use crate::adapter::{Answer, Events, Hook, Imported, Record, Request, Server, ask, import, run, text_of_error};
 use crate::api::{self, Settings};
 use crate::environment::Value;
 use crate::gate::Gate;
@@ -202,13 +202,15 @@ impl Host {
         }
     }
 
-    /// Runs `work` in each interpreter there is, with the name of its application group.
-    pub fn each(&self, mut work: impl for<'py> FnMut(&[u8], Python<'py>)) {
+    /// Runs `work` in each interpreter there is, with the name of its application group and its events.
+    pub fn each(&self, mut work: impl for<'py> FnMut(&[u8], &Events, Python<'py>)) {
         let groups = self.groups().clone();
         self.main.interpreter.introduce_thread();
         for group in groups {
             let Some(_visit) = Visit::begin() else { return };
-            group.interpreter.attach(|py| work(&group.name, py));
+            group
+                .interpreter
+                .attach(|py| work(&group.name, &group.record.events, py));
         }
     }
 

@@ -11,8 +11,9 @@ use wsgi_core::abi::Level;
 use wsgi_core::stats::page::Slot;
 use wsgi_core::stats::reading::{Running, thread};
 
+use crate::adapter::Live;
 use crate::adapter::exchange::ServerLog;
-use crate::frames;
+use crate::frames::{self, OfThread};
 use crate::host::Host;
 use crate::python;
 use crate::stats::{Stats, micros};
@@ -69,15 +70,15 @@ impl Slow {
     }
 }
 
-/// A stack, and whose it is.
-type Taken = (Wanted, Option<String>);
+/// What was asked for, and what was found.
+type Taken = (Wanted, Option<OfThread>);
 
 /// Takes stacks, one after the other.
 fn take(host: &Host, asked: &Receiver<Wanted>, tell: &Sender<Taken>) {
     while let Ok(wanted) = asked.recv() {
         let still = || wanted.slot.since() == wanted.running.since && wanted.slot.started() == wanted.running.number;
-        let stack = frames::of_thread(host, wanted.running.python, still);
-        if tell.send((wanted, stack)).is_err() {
+        let found = frames::of_thread(host, wanted.running.python, still);
+        if tell.send((wanted, found)).is_err() {
             return;
         }
     }
@@ -103,14 +104,18 @@ impl Watch {
 
     fn look(&mut self) {
         // What could not be told when it was asked for.
-        for (wanted, stack) in self.told.try_iter() {
-            if let Some(stack) = stack {
+        for (wanted, found) in self.told.try_iter() {
+            if let Some(OfThread {
+                live,
+                stack: Some(stack),
+            }) = found
+            {
                 let text = format!(
                     "WSGI0451: the Python stack of slow request {}, when Python's lock came back:\n{}",
                     wanted.running.text,
                     stack.trim_end()
                 );
-                self.log.log(Level::Warning, text.as_bytes());
+                self.log(Some(&live), &text);
             }
         }
         let limit = u64::try_from(self.limit.as_micros()).unwrap_or(u64::MAX);
@@ -143,28 +148,42 @@ impl Watch {
         // A thread that is gone answers nothing.
         let _ = self.ask.send(Wanted { slot, running });
         let deadline = Instant::now() + STACK;
-        let stack = loop {
+        let found = loop {
             match self
                 .told
                 .recv_timeout(deadline.saturating_duration_since(Instant::now()))
             {
                 // Asked for by an earlier one, which has its line already.
                 Ok((wanted, _)) if (wanted.running.since, wanted.running.python) != (begun, python) => {}
-                Ok((_, Some(stack))) => {
-                    break format!("; its Python stack now, the latest call last:\n{}", stack.trim_end());
-                }
-                Ok((_, None)) => break "; it is not in Python code at the moment".to_owned(),
-                Err(RecvTimeoutError::Timeout) => {
-                    let text = "; its Python stack follows when some C extension gives Python's lock back";
-                    break text.to_owned();
-                }
-                Err(RecvTimeoutError::Disconnected) => break String::new(),
+                Ok((_, found)) => break Ok(found),
+                Err(error) => break Err(error),
+            }
+        };
+        let (live, stack) = match found {
+            Ok(found) => {
+                let (live, stack) = found.map_or((None, None), |found| (Some(found.live), found.stack));
+                let stack =
+                    stack.map(|stack| format!("its Python stack now, the latest call last:\n{}", stack.trim_end()));
+                let stack = stack.unwrap_or_else(|| "it is not in Python code at the moment".to_owned());
+                (live, stack)
+            }
+            Err(RecvTimeoutError::Disconnected) => (None, "its Python stack is not to be had".to_owned()),
+            Err(RecvTimeoutError::Timeout) => {
+                let text = "its Python stack follows when some C extension gives Python's lock back";
+                (None, text.to_owned())
             }
         };
         let text = format!(
-            "WSGI0450: slow request: {which} has been running for {:.3} s{queued}{stack}",
+            "WSGI0450: slow request: {which} has been running for {:.3} s{queued}; {stack}",
             seconds(micros().saturating_sub(begun))
         );
-        self.log.log(Level::Warning, text.as_bytes());
+        self.log(live.as_deref(), &text);
+    }
+
+    /// Logs it with the request; if that has ended, or its thread just reads or sends a body, into the server's log.
+    fn log(&self, live: Option<&Live>, text: &str) {
+        if !live.is_some_and(|live| live.try_log(Level::Warning, text.as_bytes())) {
+            self.log.log(Level::Warning, text.as_bytes());
+        }
     }
 }

@@ -95,6 +95,14 @@ impl Events {
         Ok(requests)
     }
 
+    /// The request that the thread of that number (CPython's) runs here.
+    pub fn running_in(&self, py: Python<'_>, thread: u64) -> Option<Arc<Live>> {
+        self.running.with(py, |running| {
+            let found = running.iter().rfind(|live| live.thread == thread);
+            found.cloned()
+        })
+    }
+
     fn listed<'py>(&self, py: Python<'py>) -> Option<Object<'py>> {
         self.active
             .with(py, |active| active.as_ref().map(|active| active.get(py).clone()))

@@ -11,7 +11,7 @@ use super::exchange::{Exchange, LogRecord};
 use super::input::Body;
 use super::response::Head;
 use super::stopwatch::{Flow, Tally};
-use crate::python::{GilCell, Kept, Object, Python, Result};
+use crate::python::{GilCell, Kept, Object, Python, Result, thread_ident};
 
 thread_local! {
     /// The request that this thread serves; `sys.stdout` and `sys.stderr` write to its log.
@@ -23,6 +23,8 @@ pub struct Live {
     /// What records of the application begin with, and behind that the request's id.
     text: Vec<u8>,
     prefix_end: usize,
+    /// The thread that serves it, by CPython's number.
+    pub thread: u64,
     /// The request that the thread serves again afterwards: while its reply is sent, httpd may make further ones.
     outer: Option<Arc<Live>>,
     /// The least important level that its log shows.
@@ -65,6 +67,7 @@ impl Live {
         let live = Arc::new(Live {
             text: [b"[script ", script, b"] ", id].concat(),
             prefix_end: b"[script ] ".len() + script.len(),
+            thread: thread_ident(),
             outer: CURRENT.take(),
             log_level,
             shown: GilCell::default(),
@@ -137,7 +140,7 @@ impl Live {
         self.lock().as_mut().map(work)
     }
 
-    /// The same without waiting, for an attached thread that finds nobody else there; `None` if somebody is.
+    /// The same without waiting; `None` if somebody else uses it.
     pub fn try_with<R>(&self, work: impl FnOnce(&mut Open) -> R) -> Option<R> {
         match self.open.try_lock() {
             Ok(mut open) => open.as_mut().map(work),
@@ -194,6 +197,12 @@ impl Live {
     /// Logs records that were made at this place of a program. Detached only. False once the request has ended.
     pub fn log_from(&self, level: Level, site: Site<'_>, text: &[u8]) -> bool {
         self.with(|open| open.exchange.log(level, site, text)).is_some()
+    }
+
+    /// Logs records without waiting for threads that use the request. False when one does, or when it has ended.
+    pub fn try_log(&self, level: Level, text: &[u8]) -> bool {
+        self.try_with(|open| open.exchange.log(level, Site::NONE, text))
+            .is_some()
     }
 
     /// Logs what the application wrote to one of its text streams, line by line. Detached only. False once the
