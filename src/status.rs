@@ -94,10 +94,8 @@ fn report(request: Request<'_>) -> Report {
     let report = global.groups.get().and_then(|groups| groups.report());
     let mut report = report.unwrap_or_default();
     report.time_us = since_epoch();
-    let own = global.counters.get().map(|counters| counters.group(monotonic()));
-    // Who runs all applications in daemons does not want to read of processes that run none.
-    if let Some(own) = own.filter(|own| report.groups.is_empty() || own.requests.completed + own.requests.running > 0) {
-        report.groups.insert(0, own);
+    if let Some(counters) = global.counters.get() {
+        report.add_own(counters.group(monotonic()));
     }
     report
 }

@@ -221,7 +221,12 @@ impl Hold {
             server.error_log(),
         ];
         let carried: Vec<_> = carried.into_iter().flatten().collect();
-        control.configure(begin, &carried, messages, self.lifeline.0.as_fd())?;
+        let counters = server.config::<Wsgi>().global.counters.get().map(AsFd::as_fd);
+        let last: Vec<_> = [Some(self.lifeline.0.as_fd()), counters]
+            .into_iter()
+            .flatten()
+            .collect();
+        control.configure(begin, &carried, messages, &last)?;
         self.lost.store(false, Ordering::Relaxed);
         let hold = Arc::clone(self);
         child::watch(pool, supervisor.pid, move |news| match news {

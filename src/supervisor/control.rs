@@ -51,7 +51,7 @@ impl<'c> Control<'c> {
         Control(fd)
     }
 
-    /// Hands a whole configuration over, and waits until it is accepted.
+    /// Hands a whole configuration over, and waits until it is accepted. With its begin and its end go these descriptors.
     ///
     /// # Errors
     /// Why it was refused, or that the supervisor does not answer.
@@ -60,7 +60,7 @@ impl<'c> Control<'c> {
         begin: Begin,
         carried: &[BorrowedFd<'_>],
         groups: Vec<(Group, OwnedFd, [Option<BorrowedFd<'_>>; 2])>,
-        lifeline: BorrowedFd<'_>,
+        last: &[BorrowedFd<'_>],
     ) -> Result<(), Refusal> {
         let generation = begin.generation;
         self.send(&ToSupervisor::Begin(begin), carried)?;
@@ -68,7 +68,7 @@ impl<'c> Control<'c> {
             let carried: Vec<_> = [Some(queue.as_fd())].into_iter().chain(others).flatten().collect();
             self.send(&ToSupervisor::Group(group), &carried)?;
         }
-        self.send(&ToSupervisor::End, &[lifeline])?;
+        self.send(&ToSupervisor::End, last)?;
         let deadline = Instant::now() + ACCEPT;
         let mut message = vec![0; MAX_MESSAGE];
         loop {

@@ -125,23 +125,29 @@ fn lines(report: &Report) -> Vec<String> {
 fn group_lines(group: &Group, now: u64) -> Vec<String> {
     let requests = &group.requests;
     let times = group.times(Phase::Request);
+    // Requests do not wait for httpd's own processes in a queue of ours.
+    let (queue, queued) = match &group.name[..] {
+        "" => (String::new(), String::new()),
+        _ => (
+            format!("{} in queue, ", group.queue_length),
+            format!("in queue p99 {}; ", time(group.times(Phase::Queue).p99_us)),
+        ),
+    };
     let mut lines = vec![
         format!("{}  {}", plain(group.title()), group.state),
         format!(
-            "  {} requests ({:.1}/s), {} in progress, {} in queue, {} with status 5xx, {} failed",
+            "  {} requests ({:.1}/s), {} in progress, {queue}{} with status 5xx, {} failed",
             requests.completed,
             group.rate(12),
             requests.running,
-            group.queue_length,
             requests.status[4],
             requests.failed
         ),
         format!(
-            "  time p50 {} p90 {} p99 {}; in queue p99 {}; waiting for the GIL p99 {}",
+            "  time p50 {} p90 {} p99 {}; {queued}waiting for the GIL p99 {}",
             time(times.p50_us),
             time(times.p90_us),
             time(times.p99_us),
-            time(group.times(Phase::Queue).p99_us),
             time(group.times(Phase::GilWait).p99_us)
         ),
     ];

@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use wsgi_core::abi::Level;
 use wsgi_core::daemon_options::DaemonOptions;
 use wsgi_core::directive::NameValue;
+use wsgi_core::stats::shelf::Shelf;
 use wsgi_core::supervision::{Settings, State};
 use wsgi_core::wire::control::parent::{Begin, Group};
 use wsgi_core::wire::control::{Preload, published, status};
@@ -71,6 +72,8 @@ pub struct Configuration {
     pub names: Vec<Vec<u8>>,
     /// Ends with the last of its httpd children.
     pub lifeline: OwnedFd,
+    /// What httpd's own processes count, and how that is laid out.
+    pub counters: Option<(File, Shelf)>,
     /// Where administrators are heard, until it is in effect.
     pub control: Option<OwnedFd>,
     status: File,
@@ -127,7 +130,15 @@ impl Incoming {
                 self.groups.len()
             ));
         }
-        let lifeline = descriptors.into_iter().next().ok_or("the lifeline is missing")?;
+        let mut descriptors = descriptors.into_iter();
+        let lifeline = descriptors.next().ok_or("the lifeline is missing")?;
+        let [processes, threads] = ["apache.maximum_processes", "apache.threads_per_process"].map(|name| {
+            let fact = self.begin.facts.iter().find(|(known, _)| known == name.as_bytes());
+            fact.and_then(|(_, value)| str::from_utf8(value).ok()?.parse().ok())
+        });
+        let shelf = processes
+            .zip(threads)
+            .map(|(processes, threads)| Shelf::of(processes, threads));
         let names = self
             .groups
             .iter()
@@ -142,6 +153,7 @@ impl Incoming {
             shown: vec![None; names.len()],
             names,
             lifeline,
+            counters: descriptors.next().map(File::from).zip(shelf),
             control: self.control,
             status: self.status,
         };

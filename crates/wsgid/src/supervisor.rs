@@ -7,6 +7,7 @@ use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use wsgi_core::abi::Level;
+use wsgi_core::stats::report::Report;
 use wsgi_core::supervision::{Claim, Event, ProcessId, State, Time, share};
 use wsgi_core::wire::control::command::{Answer, Command};
 use wsgi_core::wire::control::parent::{FromSupervisor, ToSupervisor};
@@ -200,7 +201,7 @@ impl Supervisor {
                     }
                     Err(refusal) => refusal,
                 },
-                Command::Status => Answer::Report(report(&self.groups)),
+                Command::Status => Answer::Report(self.full_report()),
                 Command::Reload { group } => self.renew(&group, |group, tools| group.tell(Event::Reload, tools)),
                 Command::Restart { group } => self.renew(&group, Group::restart),
             };
@@ -211,6 +212,17 @@ impl Supervisor {
                 self.administrators.answer(client, &answer);
             }
         }
+    }
+
+    /// How everything is, httpd's own processes included, which httpd's status page reads itself.
+    fn full_report(&self) -> Report {
+        let mut report = report(&self.groups);
+        let counters = self.configurations.last().and_then(|newest| newest.counters.as_ref());
+        if let Some((file, shelf)) = counters {
+            let now = u64::try_from(clock::now().as_micros()).unwrap_or(u64::MAX);
+            report.add_own(shelf.group(file, now, rustix::param::page_size() as u64));
+        }
+        report
     }
 
     /// Where the group of that name is, or what to answer.

@@ -23,6 +23,16 @@ pub struct Report {
     pub groups: Vec<Group>,
 }
 
+impl Report {
+    /// Puts the group of httpd's own processes at the front. Who runs all applications in daemons does not want to read of
+    /// processes that run none.
+    pub fn add_own(&mut self, own: Group) {
+        if self.groups.is_empty() || own.requests.completed + own.requests.running > 0 {
+            self.groups.insert(0, own);
+        }
+    }
+}
+
 /// A process group.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Group {

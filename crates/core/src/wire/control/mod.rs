@@ -8,7 +8,7 @@
 //! |---|---|---|
 //! | `Begin` | the status page; the control socket of administrators, if it says so; the server's error log, if it is a file or pipe | a configuration begins; its generation is larger than any before |
 //! | `Group` | the receiving end of its queue; what httpd's threads do, if it says so; its error log, if it has one of its own | one group of it; as many as `Begin` announced |
-//! | `End` | the lifeline's reading end | it is complete: it takes effect now |
+//! | `End` | the lifeline's reading end; what httpd's own processes count ([`crate::stats::shelf`]), if anything | it is complete: it takes effect now |
 //! | `Reload` | – | replace the daemons of a group |
 //! | `Stop` | – | the server ends: end all daemons, then yourself |
 //!
