@@ -79,19 +79,37 @@ fn fact(title: &str, value: &str, more: &str) -> Markup {
     html! { dl { dt { (title) } dd { (value) } @if !more.is_empty() { dd.more { (more) } } } }
 }
 
+/// The columns of processes: title and class. In a narrow window each value has its title above it.
+const PROCESS: [(&str, &str); 9] = [
+    ("process", ""),
+    ("state", ""),
+    ("since", ""),
+    ("requests", "n"),
+    ("failed", "n"),
+    ("processor", "n"),
+    ("memory", "n"),
+    ("interpreters", "n"),
+    ("runs now", "runs"),
+];
+
 fn processes(group: &Group, now: u64) -> Markup {
     html! {
         @if group.processes.is_empty() { p.note { "No process at the moment." } }
         @else {
-            div.wide { table {
-                thead { tr {
-                    th { "process" } th { "state" } th { "since" } th.n { "requests" } th.n { "failed" } th.n { "processor" }
-                    th.n { "memory" } th.n { "interpreters" } th { "runs now" }
-                } }
+            table.cards.processes {
+                (head(&PROCESS))
                 tbody { @for process in &group.processes { (process_row(process, now)) } }
-            } }
+            }
         }
     }
+}
+
+fn head(columns: &[(&str, &str)]) -> Markup {
+    html! { thead { tr { @for (title, class) in columns { th class=(class) { (title) } } } } }
+}
+
+fn row(columns: &[(&str, &str)], values: &[Markup]) -> Markup {
+    html! { tr { @for ((title, class), value) in columns.iter().zip(values) { td class=(class) data-title=(title) { (value) } } } }
 }
 
 fn process_row(process: &Process, now: u64) -> Markup {
@@ -103,23 +121,22 @@ fn process_row(process: &Process, now: u64) -> Markup {
         .collect();
     running.sort_by_key(|(_, running)| std::cmp::Reverse(running.elapsed_us));
     let more = running.len().saturating_sub(THREADS);
-    html! {
-        tr {
-            td { (process.pid) }
-            td { span class={ "state " (process.state) } { (process.state) } }
-            td title={ (clock(process.started_us)) " UTC" } { (time(Some(now.saturating_sub(process.started_us)))) }
-            td.n { (count(process.requests.completed)) }
-            td.n { (count(process.requests.failed)) }
-            td.n { (time(Some(cpu))) }
-            td.n { (bytes(process.memory)) }
-            td.n { (process.interpreters) }
-            td.runs {
-                @if running.is_empty() { span.idle { "idle" } }
-                @for (tid, running) in running.iter().take(THREADS) { (request(*tid, running)) }
-                @if more > 0 { div.idle { "and " (more) " more" } }
-            }
-        }
-    }
+    let values = [
+        html! { (process.pid) },
+        html! { span class={ "state " (process.state) } { (process.state) } },
+        html! { span title={ (clock(process.started_us)) " UTC" } { (time(Some(now.saturating_sub(process.started_us)))) } },
+        html! { (count(process.requests.completed)) },
+        html! { (count(process.requests.failed)) },
+        html! { (time(Some(cpu))) },
+        html! { (bytes(process.memory)) },
+        html! { (process.interpreters) },
+        html! {
+            @if running.is_empty() { span.idle { "idle" } }
+            @for (tid, running) in running.iter().take(THREADS) { (request(*tid, running)) }
+            @if more > 0 { div.idle { "and " (more) " more" } }
+        },
+    ];
+    row(&PROCESS, &values)
 }
 
 fn request(tid: u64, running: &Running) -> Markup {
@@ -131,6 +148,17 @@ fn request(tid: u64, running: &Running) -> Markup {
         }
     }
 }
+
+/// The columns of phases, as those of processes.
+const PHASE: [(&str, &str); 7] = [
+    ("time of requests", "name"),
+    ("requests", "n"),
+    ("mean", "n"),
+    ("p50", "n"),
+    ("p90", "n"),
+    ("p99", "n"),
+    ("longest", "n"),
+];
 
 fn phases(group: &Group) -> Markup {
     let rows = [
@@ -144,20 +172,25 @@ fn phases(group: &Group) -> Markup {
         ("sending the reply", Phase::OutputWrite),
     ];
     html! {
-        table {
-            thead { tr { th { "time of requests" } th.n { "requests" } th.n { "mean" } th.n { "p50" } th.n { "p90" } th.n { "p99" } th.n { "longest" } } }
+        table.cards {
+            (head(&PHASE))
             tbody { @for (title, phase) in rows { (phase_row(title, &group.times(phase))) } }
         }
     }
 }
 
 fn phase_row(title: &str, times: &Times) -> Markup {
-    html! {
-        tr {
-            td { (title) } td.n { (count(times.count)) } td.n { (time(times.mean_us())) }
-            @for value in [times.p50_us, times.p90_us, times.p99_us, times.max_us] { td.n { (time(value)) } }
-        }
-    }
+    let value = |micros| html! { (time(micros)) };
+    let values = [
+        html! { (title) },
+        html! { (count(times.count)) },
+        value(times.mean_us()),
+        value(times.p50_us),
+        value(times.p90_us),
+        value(times.p99_us),
+        value(times.max_us),
+    ];
+    row(&PHASE, &values)
 }
 
 fn ends(group: &Group) -> Markup {
