@@ -7,9 +7,9 @@ mod openmetrics;
 mod page;
 
 use std::ffi::CStr;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use wsgi_core::abi::{Level, Sent};
+use wsgi_core::clock;
 use wsgi_core::stats::report::Report;
 
 use crate::httpd::log;
@@ -93,9 +93,9 @@ fn report(request: Request<'_>) -> Report {
     let global = &request.server().main().config::<Wsgi>().global;
     let report = global.groups.get().and_then(|groups| groups.report());
     let mut report = report.unwrap_or_default();
-    report.time_us = since_epoch();
+    report.time_us = clock::epoch();
     if let Some(counters) = global.counters.get() {
-        report.add_own(counters.group(monotonic()));
+        report.add_own(counters.group(clock::monotonic()));
     }
     report
 }
@@ -124,17 +124,4 @@ fn send(request: Request<'_>, kind: &str, text: &str) -> Answer {
         Sent::Failed => Answer::FilterAnswered,
         Sent::Ok | Sent::ClientGone => Answer::Done,
     }
-}
-
-/// µs since the epoch.
-fn since_epoch() -> u64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(now.as_micros()).unwrap_or(u64::MAX)
-}
-
-/// µs of `CLOCK_MONOTONIC`.
-fn monotonic() -> u64 {
-    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    seconds * 1_000_000 + u64::try_from(now.tv_nsec).unwrap_or(0) / 1000
 }

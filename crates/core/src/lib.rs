@@ -6,6 +6,7 @@
 
 pub mod abi;
 pub mod alias;
+pub mod clock;
 pub mod configtest;
 pub mod daemon_options;
 pub mod directive;

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use rustix::mm::{MapFlags, ProtFlags, mmap};
 use rustix::process::{Pid, test_kill_process};
 use rustix::thread::gettid;
-use rustix::time::{ClockId, clock_gettime};
+pub use wsgi_core::clock::{epoch, monotonic as micros};
 use wsgi_core::stats::page::{Page, Slot, size};
 use wsgi_core::stats::proc::Usage;
 use wsgi_core::stats::reading::Reading;
@@ -21,21 +21,6 @@ use crate::python::thread_ident;
 
 /// Slots beside those of the request threads.
 const SPARE: u32 = 2;
-
-/// µs of `CLOCK_MONOTONIC`, the same in all processes. Never 0.
-pub fn micros() -> u64 {
-    let now = clock_gettime(ClockId::Monotonic);
-    let seconds = u64::try_from(now.tv_sec).unwrap_or(0);
-    let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
-    (seconds * 1_000_000 + micros).max(1)
-}
-
-/// µs since the epoch.
-pub fn epoch() -> u64 {
-    let now = clock_gettime(ClockId::Realtime);
-    let micros = u64::try_from(now.tv_nsec).unwrap_or(0) / 1000;
-    u64::try_from(now.tv_sec).unwrap_or(0) * 1_000_000 + micros
-}
 
 /// The counters of this process. Copies are the same counters.
 #[derive(Clone, Copy)]

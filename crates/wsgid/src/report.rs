@@ -1,7 +1,6 @@
 //! How the groups are, for administrators and for httpd's status pages.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
+use wsgi_core::clock::{epoch, monotonic};
 use wsgi_core::stats::proc::Usage;
 use wsgi_core::stats::reading::Reading;
 use wsgi_core::stats::report::{self, Process, Report};
@@ -12,17 +11,16 @@ use crate::sys::clock;
 
 /// All groups now.
 pub fn report(groups: &[Group]) -> Report {
-    let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let epoch = epoch();
     Report {
-        time_us: u64::try_from(epoch.as_micros()).unwrap_or(u64::MAX),
+        time_us: epoch,
         supervisor: Some(std::process::id()),
-        groups: groups.iter().map(|group| describe(group, epoch.as_micros())).collect(),
+        groups: groups.iter().map(|group| describe(group, epoch)).collect(),
     }
 }
 
-fn describe(group: &Group, epoch: u128) -> report::Group {
-    let now = clock::now();
-    let micros = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+fn describe(group: &Group, epoch: u64) -> report::Group {
+    let (now, micros) = (clock::now(), monotonic());
     let mut shown = report::Group {
         name: String::from_utf8_lossy(group.name()).into_owned(),
         state: name(group.state()).to_owned(),
@@ -35,14 +33,14 @@ fn describe(group: &Group, epoch: u128) -> report::Group {
         let usage = Usage::of(daemon.pid).unwrap_or_default();
         let reading = daemon.reading().unwrap_or_default();
         sums.add(&reading, usage.cpu);
-        let age = now.saturating_sub(daemon.started).as_micros();
+        let age = u64::try_from(now.saturating_sub(daemon.started).as_micros()).unwrap_or(u64::MAX);
         let (state, generation) = group.phase(daemon.id);
         shown.processes.push(process(
             Process {
                 pid: u32::try_from(daemon.pid.as_raw()).unwrap_or(0),
                 state: state.to_owned(),
                 generation,
-                started_us: u64::try_from(epoch.saturating_sub(age)).unwrap_or(0),
+                started_us: epoch.saturating_sub(age),
                 ..Process::default()
             },
             usage,

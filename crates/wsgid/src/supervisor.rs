@@ -219,7 +219,7 @@ impl Supervisor {
         let mut report = report(&self.groups);
         let counters = self.configurations.last().and_then(|newest| newest.counters.as_ref());
         if let Some((file, shelf)) = counters {
-            let now = u64::try_from(clock::now().as_micros()).unwrap_or(u64::MAX);
+            let now = wsgi_core::clock::monotonic();
             report.add_own(shelf.group(file, now, rustix::param::page_size() as u64));
         }
         report
