@@ -285,11 +285,29 @@ def test_memory(start_httpd):
 
 
 @pytest.mark.mpms("event")
-def test_send_buffer(start_httpd):
-    """`send-buffer-size=`: what waits between httpd and a daemon. The kernel doubles the number, for its own needs."""
-    httpd = start_httpd(group(options="send-buffer-size=20000") + group("other"))
+@pytest.mark.parametrize(
+    "options",
+    ["send-buffer-size=20000", "receive-buffer-size=20000", "send-buffer-size=9000 receive-buffer-size=20000"],
+)
+def test_buffers(start_httpd, options):
+    """`send-buffer-size=` and `receive-buffer-size=`: what waits between httpd and a daemon. The kernel doubles the
+    number, for its own needs."""
+    httpd = start_httpd(group(options=options) + group("other"))
     assert json.loads(httpd.get("/shop/buffers").body) == [40_000]
     assert json.loads(httpd.get("/other/buffers").body) != [40_000]
+
+
+@pytest.mark.mpms("event")
+def test_options_without_effect(start_httpd):
+    """Each is accepted, and the log says once why it does nothing."""
+    options = {"socket-user": "root", "response-flush-delay": "0", "response-buffer-size": "70000"}
+    written = " ".join(f"{name}={value}" for name, value in options.items())
+    httpd = start_httpd(group(options=written))
+    assert httpd.get("/shop/pid").status == 200
+    records = httpd.log.find("WSGI0164")
+    assert [record.text.split()[4] for record in records] == [f"{name}=" for name in options]
+    assert {record.level for record in records} == {"info"}
+    assert all("has no effect: " in record.text for record in records)
 
 
 @pytest.mark.mpms("event")

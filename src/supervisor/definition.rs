@@ -9,7 +9,7 @@ use std::sync::Arc;
 use nix::errno::Errno;
 use nix::unistd::{Gid, Group, Uid, User};
 use wsgi_core::abi::Level;
-use wsgi_core::daemon_options::{Account, DaemonOptions, NO_EFFECT};
+use wsgi_core::daemon_options::{Account, DaemonOptions, no_effect};
 use wsgi_core::python::{self, Choice, Interpreter, Who};
 use wsgi_core::wire::control::{Preload, parent};
 
@@ -77,10 +77,9 @@ pub fn check(server: Server<'_>) -> Result<(), String> {
     for definition in of(server)? {
         let options = &definition.options;
         for (name, _) in &options.written {
-            let name = String::from_utf8_lossy(name);
-            if NO_EFFECT.contains(&&*name) {
-                let group = String::from_utf8_lossy(&options.name);
-                let text = format!("WSGI0164: WSGIDaemonProcess {group}: option {name}= has no effect here");
+            if let Some(reason) = no_effect(name) {
+                let (group, name) = (String::from_utf8_lossy(&options.name), String::from_utf8_lossy(name));
+                let text = format!("WSGI0164: WSGIDaemonProcess {group}: option {name}= has no effect: {reason}");
                 log::server::<Wsgi>(server, Level::Info, text.as_bytes());
             }
         }

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::directive::{NameValue, Refusal, Words};
-pub use table::{NO_EFFECT, Row, names, table};
+pub use table::{Row, names, no_effect, table};
 
 /// The user or group that an option names.
 #[derive(Clone, Debug, PartialEq, Eq)]

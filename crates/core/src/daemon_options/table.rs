@@ -4,16 +4,11 @@ use super::DaemonOptions;
 use super::value::Value;
 use crate::directive::Refusal;
 
-/// Options that are checked but change nothing here.
-pub const NO_EFFECT: [&str; 4] = [
-    // There is no socket file that somebody could own.
-    "socket-user",
-    // Replies go to the client as they come.
-    "response-flush-delay",
-    "response-buffer-size",
-    // What is sent over a socketpair waits with the sender (unix(7)).
-    "receive-buffer-size",
-];
+/// Why an option changes nothing here; `None`: it does.
+pub fn no_effect(name: &[u8]) -> Option<&'static str> {
+    let row = OPTIONS.iter().find(|row| row.name.as_bytes() == name)?;
+    row.help.strip_prefix("Has no effect: ")
+}
 
 /// All options.
 pub fn table() -> &'static [Row] {
@@ -397,7 +392,7 @@ static OPTIONS: [Row; 50] = [
             "response-flush-delay",
             "milliseconds",
             "5",
-            "Has no effect: the response is sent as it comes",
+            "Has no effect: what the application yields is sent to the client at once, as PEP 3333 asks",
         ],
         |o, v| put!(o.response_flush_delay = v.milliseconds()?),
     ),
@@ -406,7 +401,7 @@ static OPTIONS: [Row; 50] = [
             "response-buffer-size",
             "bytes",
             "8388608",
-            "Has no effect: the response is sent as it comes",
+            "Has no effect: nothing of the response is held back that would have to be bounded",
         ],
         |o, v| put!(o.response_buffer_size = v.buffer(65_536)?.unwrap_or(8 * 1024 * 1024)),
     ),
@@ -433,7 +428,7 @@ static OPTIONS: [Row; 50] = [
             "receive-buffer-size",
             "bytes",
             "0",
-            "Has no effect: send-buffer-size is for both directions",
+            "As send-buffer-size: there is one buffer for each direction, and the larger number counts",
         ],
         |o, v| put!(o.receive_buffer_size = v.buffer(512)?),
     ),
