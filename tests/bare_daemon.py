@@ -307,7 +307,7 @@ class Daemon:
                 self.served += 1
             elif kind == 5:
                 (length,) = struct.unpack_from("<H", reason)
-                self.used.append((reason[2 : 2 + length].decode(), reason[4 + length :].decode()))
+                self.used.append((reason[2 : 2 + length].decode(), reason[4 + length :].decode("latin-1")))
             else:
                 return ("", "Ready", "Replace", "Exiting")[kind], REASONS[reason[0] - 1] if reason else ""
 

@@ -345,14 +345,16 @@ def test_what_is_told_of_the_work(start, queue, tmp_path):
     """wsgid hears of the first request that was completed, and of each script that requests use, once."""
     broken = tmp_path / "broken.py"
     broken.write_text("raise ValueError('broken')\n")
+    # Neither of the last two is UTF-8: each is an interpreter of its own.
+    groups = ["", "preloaded", "caf\xe9", "caf\xe8"]
     daemon = start(preload=[(str(APP), "preloaded"), (str(APP), "never used")])
     assert queue.get(broken).status == 500
     for _ in range(2):
-        for group in ("", "preloaded"):
+        for group in groups:
             assert queue.get(APP, group=group).ending is Kind.END
     daemon.drain()
     assert daemon.hear() == ("", "")
-    assert (daemon.used, daemon.served) == ([(str(APP), ""), (str(APP), "preloaded")], 1)
+    assert (daemon.used, daemon.served) == ([(str(APP), group) for group in groups], 1)
 
 
 def test_startup_timeout(start, queue, tmp_path):
