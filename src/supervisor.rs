@@ -22,7 +22,7 @@ use command_fds::{CommandFdExt, FdMapping};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, SealFlags, fchmod, fcntl_add_seals, ftruncate, memfd_create};
 use rustix::io::{Errno, fcntl_dupfd_cloexec};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, shutdown, socketpair, sockopt};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use wsgi_core::abi::Level;
@@ -460,6 +460,8 @@ fn queue<'k>(kept: &'k mut Kept, definition: &Definition) -> Result<&'k Queue, E
         Some(at) => at,
         None => {
             let (send, receive) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
+            // Nobody reads there: a daemon must not fill it.
+            shutdown(&send, Shutdown::Read)?;
             kept.queues.push(Queue {
                 key,
                 send: KeptFd::keep(send),

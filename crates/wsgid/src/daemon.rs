@@ -77,6 +77,7 @@ impl Daemon {
     pub fn start(new: New<'_>, place: &mut OwnedFd) -> Result<Daemon, String> {
         let character = new.character;
         let (control, far) = socket::pair().map_err(|error| format!("cannot make a socket: {error}"))?;
+        socket::refuse_descriptors(&control);
         let stats = page(character.plan.options.threads)
             .map_err(|error| format!("cannot make a page for its numbers: {error}"))?;
         let log_level = (b"log_level".to_vec(), (new.log_level as i32).to_string().into_bytes());
@@ -135,6 +136,10 @@ impl Daemon {
             return Said::Nothing;
         };
         match socket::receive(control) {
+            Received::Message(_, descriptors) if !descriptors.is_empty() => {
+                descriptors.into_iter().for_each(socket::discard);
+                Said::Junk("a descriptor")
+            }
             Received::Message(bytes, _) => match FromDaemon::decode(&bytes) {
                 Ok(message) => Said::Message(message),
                 Err(_) => Said::Junk("a message that the supervisor does not know"),
