@@ -132,8 +132,8 @@ def test_deadline(start, queue):
 
 
 def test_withdrawn(start, queue, tmp_path):
-    """A request that nobody waits for any more is not run, if it waited for a thread or for long; one that has waited for
-    long is announced."""
+    """A request that nobody waits for any more is not run, if it waited for a thread or for long; one that has waited
+    for long is announced."""
     daemon = start(threads=2)
     for number in range(10):
         with stopped(daemon.process.pid):

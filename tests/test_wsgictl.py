@@ -489,6 +489,23 @@ class TestControl:
         assert re.search(r": GET /app/wait, for \d", text), text
         assert "in wait_for_the_file" in text
 
+    def test_stacks_of_a_service(self, start_httpd):
+        """A service script is shown, and goes on."""
+
+        def prepare(httpd):
+            httpd.write("service.py", "import time\ndef serve():\n    while True:\n        time.sleep(1)\nserve()\n")
+
+        service = "WSGIImportScript ${ROOT}/service.py process-group=service application-group=%{GLOBAL}\n"
+        httpd = start_httpd(CONTROL + "WSGIDaemonProcess service threads=0\n" + service, prepare)
+        httpd.log.expect("WSGI0702: group 'service'")
+
+        def stacks() -> str:
+            return self.run(httpd, "stacks", "service").stdout
+
+        text = wait_for(lambda: "in serve" in (text := stacks()) and text, "the script to run")
+        assert stacks().splitlines()[0] == text.splitlines()[0]
+        assert not httpd.log.find("WSGI0704")
+
     def test_stacks_with_the_lock_held(self, start_httpd):
         """The same when a C extension does not give Python's lock back."""
         httpd = start_httpd(CONTROL)
