@@ -324,10 +324,11 @@ LEGACY = [name for name, row in DIRECTIVES.items() if row.idle]
 @differs("has some of them, and refuses the others")
 @pytest.mark.parametrize("name", LEGACY)
 def test_without_effect(new_httpd, name):
-    """What does nothing here is accepted, and said once."""
+    """What does nothing here is accepted, and said once, under httpd's own LogLevel too."""
     row = DIRECTIVES[name]
     text = CONTEXTS[row.contexts[-1]].format(f"{name} {row.good[0]}")
-    run = new_httpd(f"{text}\n{text}\n<VirtualHost *:${{PORT}}>\nServerName other\n</VirtualHost>\n").check()
+    host = "<VirtualHost *:${PORT}>\nServerName other\n</VirtualHost>\n"
+    run = new_httpd(f"LogLevel warn\n{text}\n{text}\n{host}").check()
     assert run.returncode == 0, run.stderr
     assert run.stderr.count(f"WSGI0163: {name} has no effect") == 1
 

@@ -60,7 +60,8 @@ pub fn server<M: Module>(server: Server<'_>, level: Level, text: &[u8]) {
 
 /// The same for records that were made at this place of a program.
 pub fn server_from<M: Module>(server: Server<'_>, level: Level, site: Site<'_>, text: &[u8]) {
-    if level > self::level::<M>(server) {
+    // Notices are for httpd to leave out: it writes them whatever LogLevel says, unless its log is syslog's.
+    if level > self::level::<M>(server).max(Level::Notice) {
         return;
     }
     write_lines(site, text, |file, number, line| {
