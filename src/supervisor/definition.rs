@@ -77,9 +77,9 @@ pub fn check(server: Server<'_>) -> Result<(), String> {
     for definition in of(server)? {
         let options = &definition.options;
         for (name, value) in &options.written {
-            // 0 is what they are without being given.
-            let reason = no_effect(name).filter(|_| value != b"0");
-            if let Some(reason) = reason {
+            // mod_wsgi-express writes sizes that nobody has asked for as 0.
+            let asked = value != b"0" || !name.ends_with(b"-size");
+            if let Some(reason) = no_effect(name).filter(|_| asked) {
                 let (group, name) = (String::from_utf8_lossy(&options.name), String::from_utf8_lossy(name));
                 let text = format!("WSGI0164: WSGIDaemonProcess {group}: option {name}= has no effect: {reason}");
                 log::server::<Wsgi>(server, Level::Notice, text.as_bytes());
