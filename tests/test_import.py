@@ -75,6 +75,22 @@ def test_order(start_httpd):
     assert len(notes(server, 6)) == 6
 
 
+@pytest.mark.mpms("event")
+@pytest.mark.modes("embedded")
+def test_order_of_hosts(start_httpd):
+    """The main server's come first, then those of virtual hosts in order, in httpd's processes and in daemons."""
+    lines = "".join(
+        f"WSGIImportScript ${{ROOT}}/NAME.py process-group={group} application-group=%{{GLOBAL}}\n"
+        for group in ("%{GLOBAL}", "blue")
+    )
+    host = f"<VirtualHost *:${{PORT}}>\nServerName NAME\n{lines}</VirtualHost>\n"
+    hosts = "".join(host.replace("NAME", name) for name in "bca")
+    server = start_httpd("WSGIDaemonProcess blue\n" + hosts + lines.replace("NAME", "d"), prepare)
+    seen = notes(server, 8)
+    for group in ("-", "blue"):
+        assert [name for name, _, process_group, _ in seen if process_group == group] == ["d", "b", "c", "a"]
+
+
 @pytest.mark.modes("embedded")
 @pytest.mark.mpms("event")
 def test_names_are_not_expanded(start_httpd):

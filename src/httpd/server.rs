@@ -63,14 +63,18 @@ impl<'s> Server<'s> {
         unsafe { Server::from_ptr(ffi::ap_server_conf) }
     }
 
-    /// This server and all that follow it: from the main one, all virtual hosts.
+    /// The main server, which this is, and all virtual hosts in the order of the configuration.
     pub fn all(self) -> impl Iterator<Item = Server<'s>> {
-        std::iter::successors(Some(self), |server| {
+        let next = |server: &Server<'s>| {
             // SAFETY: the list of the configuration's servers, which live equally long.
             let next = unsafe { (*server.as_ptr()).next };
             // SAFETY: as above.
             (!next.is_null()).then(|| unsafe { Server::from_ptr(next) })
-        })
+        };
+        let mut hosts: Vec<Server<'s>> = std::iter::successors(next(&self), next).collect();
+        // httpd puts each in front of those that it has read before.
+        hosts.reverse();
+        std::iter::once(self).chain(hosts)
     }
 
     /// A `<VirtualHost>`, not the main server.
