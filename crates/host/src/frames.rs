@@ -46,44 +46,88 @@ pub fn of_thread(host: &Host, python: u64, still: impl Fn() -> bool) -> Option<O
 
 /// The stacks of all threads in all interpreters, with the requests that they run.
 pub fn of_all(host: &Host) -> String {
-    let mut text = String::new();
-    host.each(|name, _, py| {
-        let name = match name {
+    let mut groups = Vec::new();
+    let mut threads: Vec<Shown> = Vec::new();
+    host.each(|name, events, py| {
+        let group = groups.len();
+        groups.push(match name {
             [] => "main interpreter".to_owned(),
             name => format!("application group {}", Lossy(name)),
-        };
-        let threads = of_interpreter(host, py);
-        if !threads.is_empty() {
-            text += &format!("{name}\n{threads}");
+        });
+        // Python tells each interpreter of the threads of all of them.
+        for Told { ident, name, text } in of_interpreter(host, py) {
+            let runs = u64::try_from(ident).is_ok_and(|ident| events.running_in(py, ident).is_some());
+            let belongs = u8::from(!name.is_empty()) + 2 * u8::from(runs);
+            let shown = Shown {
+                ident,
+                group,
+                belongs,
+                text,
+            };
+            match threads.iter_mut().find(|known| known.ident == ident) {
+                Some(known) if known.belongs < belongs => *known = shown,
+                Some(_) => {}
+                None => threads.push(shown),
+            }
         }
     });
+    let mut text = String::new();
+    for (at, group) in groups.iter().enumerate() {
+        let mut own = threads.iter().filter(|thread| thread.group == at).peekable();
+        if own.peek().is_some() {
+            text += &format!("{group}\n");
+            text.extend(own.map(|thread| &thread.text[..]));
+        }
+    }
     if text.is_empty() {
         text += "no thread runs Python\n";
     }
     text
 }
 
-/// The same of one application group; empty if it runs nothing.
-pub fn of_group(host: &Host, application_group: &[u8]) -> String {
-    host.attach(application_group, |py| of_interpreter(host, py))
-        .unwrap_or_default()
+/// A thread among those of the interpreter that it belongs to most: that of its request, or else that which knows it by
+/// name, or else the first.
+struct Shown {
+    ident: i64,
+    group: usize,
+    belongs: u8,
+    text: String,
 }
 
-fn of_interpreter(host: &Host, py: Python<'_>) -> String {
+/// A thread as an interpreter tells of it.
+struct Told {
+    ident: i64,
+    name: String,
+    text: String,
+}
+
+/// The same of one application group; empty if it runs nothing.
+pub fn of_group(host: &Host, application_group: &[u8]) -> String {
+    host.attach(application_group, |py| {
+        of_interpreter(host, py).into_iter().map(|thread| thread.text).collect()
+    })
+    .unwrap_or_default()
+}
+
+fn of_interpreter(host: &Host, py: Python<'_>) -> Vec<Told> {
     let now = micros();
     let slots = host.stats().page.slots();
     let running: Vec<Running> = slots.filter_map(|slot| thread(&slot.copy()).running).collect();
     let threads = || {
         let list = function(py, "of_all")?.call(&[])?;
         let threads = (0..list.length()).filter_map(|at| list.item(at));
-        Ok(threads
-            .filter_map(|entry| describe(&entry, &running, now))
-            .collect::<String>())
+        Ok(threads.filter_map(|entry| describe(&entry, &running, now)).collect())
     };
-    threads().unwrap_or_else(|error| text_of_error(error, py) + "\n")
+    threads().unwrap_or_else(|error| {
+        vec![Told {
+            ident: 0,
+            name: String::new(),
+            text: text_of_error(error, py) + "\n",
+        }]
+    })
 }
 
-fn describe(entry: &Object<'_>, running: &[Running], now: u64) -> Option<String> {
+fn describe(entry: &Object<'_>, running: &[Running], now: u64) -> Option<Told> {
     let (ident, name, stack) = (
         entry.item(0)?.as_int()?,
         entry.item(1)?.to_text(),
@@ -96,8 +140,13 @@ fn describe(entry: &Object<'_>, running: &[Running], now: u64) -> Option<String>
         let seconds = now.saturating_sub(running.since) as f64 / 1e6;
         format!(": {}, for {seconds:.1} s", running.text)
     });
-    let name = if name.is_empty() { format!("{ident}") } else { name };
-    Some(format!("thread {name}{request}\n{stack}"))
+    let shown = if name.is_empty() {
+        format!("{ident}")
+    } else {
+        name.clone()
+    };
+    let text = format!("thread {shown}{request}\n{stack}");
+    Some(Told { ident, name, text })
 }
 
 fn function<'py>(py: Python<'py>, name: &str) -> Result<'py, Object<'py>> {

@@ -18,6 +18,9 @@ pub fn stacks(options: &OneGroup) -> Result<ExitCode, Fault> {
         return Err(unexpected());
     };
     let mut out = io::stdout().lock();
+    if stacks.is_empty() {
+        let _ = writeln!(out, "{}: no process is there at the moment", options.group);
+    }
     for process in stacks {
         let _ = writeln!(out, "process {}", process.pid);
         for line in process.text.lines() {

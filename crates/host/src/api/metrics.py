@@ -8,7 +8,7 @@ def request_metrics(told, before, threads, embedded):
     """Return the metrics of a window in which `told` was counted, and what to give as `before` for the next one."""
     import resource
 
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    usage, rss = resource.getrusage(resource.RUSAGE_SELF), _rss()
     cpu = (usage.ru_utime, usage.ru_stime)
     of_threads = {thread[0]: _cpu_of_thread(thread[0]) for thread in told["threads"]}
     cpu_before, threads_before = before or ((0.0, 0.0), {})
@@ -26,8 +26,8 @@ def request_metrics(told, before, threads, embedded):
         "cpu_time": user + system,
         "cpu_user_time": user,
         "cpu_system_time": system,
-        "memory_max_rss": usage.ru_maxrss * 1024,
-        "memory_rss": _rss(),
+        "memory_max_rss": max(usage.ru_maxrss * 1024, rss),
+        "memory_rss": rss,
         "request_threads_maximum": threads,
         "request_threads_started": len(told["threads"]),
         "request_threads_active": sum(1 for thread in told["threads"] if thread[3]),
@@ -58,13 +58,14 @@ def process_metrics(told):
     """Return the metrics of the process since its begin."""
     import resource
 
-    usage = resource.getrusage(resource.RUSAGE_SELF)
+    # The system counts the former now and then only.
+    usage, rss = resource.getrusage(resource.RUSAGE_SELF), _rss()
     return {
         "pid": told["pid"],
         "request_busy_time": sum(thread[2] for thread in told["threads"]) / 1e6,
         "request_count": told["request_count"],
-        "memory_max_rss": usage.ru_maxrss * 1024,
-        "memory_rss": _rss(),
+        "memory_max_rss": max(usage.ru_maxrss * 1024, rss),
+        "memory_rss": rss,
         "cpu_user_time": usage.ru_utime,
         "cpu_system_time": usage.ru_stime,
         "cpu_time": usage.ru_utime + usage.ru_stime,
