@@ -12,6 +12,7 @@ use crate::adapter::exchange::{Exchange, LogRecord, Outcome};
 use crate::adapter::{Answer, Events, Hook, Imported, Record, Request, Server, ask, import, run, text_of_error};
 use crate::api::{self, Settings};
 use crate::environment::Value;
+use crate::fence::fence;
 use crate::gate::Gate;
 use crate::python::{
     Interpreter, Python, Visit, abandon, active_visits, close_doors, end_nudging, nudge, nudge_on, own_states,
@@ -337,18 +338,16 @@ impl Host {
         if let Some(group) = find() {
             return Ok(group);
         }
-        let _gate = self.creating.enter();
-        if let Some(group) = find() {
-            return Ok(group);
-        }
-        let failed = |reason: &str| {
-            let name = String::from_utf8_lossy(name);
-            let text = format!(
-                "WSGI0410: cannot make the Python interpreter of application group \"{name}\": {reason}; set \
-                 WSGIApplicationGroup %{{GLOBAL}} to use the main one"
-            );
-            (500, (Level::Error, text))
-        };
+        let made = fence(|| {
+            let _gate = self.creating.enter();
+            find().map_or_else(|| self.create(name), Ok)
+        });
+        made.unwrap_or_else(|| Err((500, (Level::Error, cannot_make(name, "internal error, see above")))))
+    }
+
+    /// Makes the group.
+    fn create(&self, name: &[u8]) -> Result<Arc<Group>, (u16, LogRecord)> {
+        let failed = |reason: &str| (500, (Level::Error, cannot_make(name, reason)));
         let limit = usize::try_from(self.settings.plan.limit).unwrap_or(usize::MAX);
         if limit != 0 && self.groups().len() >= limit {
             let name = String::from_utf8_lossy(name);
@@ -386,6 +385,14 @@ impl Host {
     fn groups(&self) -> MutexGuard<'_, Vec<Arc<Group>>> {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn cannot_make(name: &[u8], reason: &str) -> String {
+    let name = String::from_utf8_lossy(name);
+    format!(
+        "WSGI0410: cannot make the Python interpreter of application group \"{name}\": {reason}; set WSGIApplicationGroup \
+         %{{GLOBAL}} to use the main one"
+    )
 }
 
 /// Waits until it is so; false when the deadline passes before.

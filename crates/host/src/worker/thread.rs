@@ -18,7 +18,7 @@ use super::queue::{Popped, Queue, Taken, abandoned};
 use super::raw::Raw;
 use super::report::Report;
 use crate::adapter::Request;
-use crate::adapter::exchange::ServerLog;
+use crate::adapter::exchange::{Outcome, ServerLog};
 use crate::fence::fence;
 use crate::host::Host;
 use crate::python::thread_ident;
@@ -180,9 +180,10 @@ impl Daemon {
         let shared = Shared::new(connection);
         let seat = &self.board.seats[me];
         seat.begin(thread_ident(), head.application_group);
-        let outcome = self
-            .host
-            .run(head.application_group, &request, Box::new(shared.clone()));
+        // What panics outside of the request's own fence must not leave the seat taken, or the client without an answer.
+        let exchange = Box::new(shared.clone());
+        let outcome = fence(|| self.host.run(head.application_group, &request, exchange));
+        let outcome = outcome.unwrap_or(Outcome::Refused(500));
         self.family.check(&*self.log);
         if seat.end() {
             self.host.calm(head.application_group);
