@@ -13,7 +13,7 @@ import pytest
 
 import shop
 from client import wait_for
-from httpd import Httpd, program_of, running
+from httpd import Httpd, parent_of, program_of, running
 
 pytestmark = [
     pytest.mark.modes("daemon"),
@@ -68,11 +68,11 @@ def test_group_that_fails_in_between(start_httpd):
     httpd = start_httpd(failing + shop_config(), prepare)
     httpd.log.allow("WSGI071[0345]|WSGI0510|WSGI0401|Traceback|^  |ModuleNotFound|^$")
     for name in names:
-        httpd.log.expect(f"WSGI0713: group '{name}'")
+        httpd.log.expect(f"WSGI0713: group '{name}'", timeout=60)
     for _ in range(3):
         pid = httpd.get("/shop/pid").text
         os.kill(int(pid), signal.SIGUSR1)
-        wait_for(lambda pid=pid: httpd.get("/shop/pid").text != pid, "its successor")
+        wait_for(lambda pid=pid: httpd.get("/shop/pid").text != pid, "its successor", 60)
 
 
 # --- signals from outside
@@ -81,7 +81,7 @@ def test_group_that_fails_in_between(start_httpd):
 @pytest.mark.parametrize("daemons", [False, True])
 def test_sigterm_to_all(start_httpd, daemons):
     """An init system that signals every process of the service: what runs is finished, and the stop is httpd's."""
-    httpd = start_httpd(shop_config("threads=4 shutdown-timeout=20"), shop.prepare)
+    httpd = start_httpd(shop_config("threads=4 shutdown-timeout=60"), shop.prepare)
     (supervisor,) = httpd.supervisors()
     with ExitStack() as stack:
         first = shop.send(httpd, "/shop/wait/go", stack)
@@ -94,7 +94,7 @@ def test_sigterm_to_all(start_httpd, daemons):
         shop.release(httpd, "go")
         reply = first.reply()
         assert (reply.status, reply.end) == (200, "complete")
-    assert httpd.process.wait(20) == 0
+    assert httpd.process.wait(60) == 0
     httpd.process = None
     wait_for(lambda: not httpd.pids(), "the end of all")
 
@@ -162,7 +162,10 @@ def test_log_level_of_a_host(start_httpd):
     httpd.log.expect("WSGI0702: group 'shop'")
     assert "wsgi:info" not in log.read_text()
     httpd.configure(config("info"))
+    log.rename(log.with_suffix(".old"))
     httpd.graceful()
+    # It has heard of the new level when it has the new log.
+    wait_for(lambda: Path(f"/proc/{pid}/fd/2").readlink() == log, "the new log")
     assert int(httpd.get("/quiet/pid", {"Host": "quiet"}).text) == pid
     os.kill(pid, signal.SIGUSR1)
     wait_for(lambda: "asks to be replaced: graceful_signal" in log.read_text(), "a record of the daemon")
@@ -213,29 +216,29 @@ def replace(supervisor: Path, text: str) -> None:
 
 def test_supervisor_of_another_version(setup):
     """After an upgrade a graceful restart costs nothing: the old supervisor serves the old requests to their end."""
-    server = Httpd(setup, shop_config("processes=2 threads=4"), threads=16)
+    server = Httpd(setup, threads=16)
     supervisor = installation(server, setup)
     real = supervisor.with_name("wsgid.real")
     replace(supervisor, OTHER_VERSION.format(first=2, real=real))
     server.setup = dataclasses.replace(setup, module=supervisor.parent.parent / setup.module.name)
-    server.configure(shop_config("processes=2 threads=4"))
+    server.configure(shop_config("threads=8"))
     with running(server, shop.prepare) as httpd, ExitStack() as stack:
         load = stack.enter_context(shop.Load(httpd, "/shop/pid"))
         load.more(10)
-        before = {body for *_, body in load.replies}
+        before = httpd.get("/shop/pid").body
         old = shop.send(httpd, "/shop/wait/go", stack)
         shop.begun(httpd, "begun-go")
-        (left,) = [pid for pid in httpd.pids() if program_of(pid) == "wsgid.real"]
+        supervisors = [pid for pid in httpd.pids() if program_of(pid) == "wsgid.real"]
+        (left,) = [pid for pid in supervisors if parent_of(pid) not in supervisors]
         real.with_name("wsgid.new").write_bytes(real.read_bytes())
         real.with_name("wsgid.new").chmod(0o755)
         real.with_name("wsgid.new").rename(supervisor)  # the upgrade
         httpd.graceful()
+        wait_for(lambda: httpd.get("/shop/pid").body != before, "a new daemon")
         load.more(10)
-        after = httpd.get("/shop/pid").body
-        assert after not in before
         shop.release(httpd, "go")
         reply = old.reply()
-        assert (reply.status, reply.end, reply.body in before) == (200, "complete", True)
+        assert (reply.status, reply.end, reply.body) == (200, "complete", before)
         wait_for(lambda: not program_of(left), "the end of the old supervisor")
         load.more(10)
         httpd.log.expect("WSGI0761: the supervisor of the daemons .* is of another version")

@@ -14,7 +14,7 @@ HOST = Path(__file__).parent.parent / "target/test/panicking_host.so"
 
 pytestmark = [
     pytest.mark.differs("it has no such host"),
-    pytest.mark.mpms("event", "prefork"),
+    pytest.mark.mpms("event"),  # one process has all requests
 ]
 
 APPLICATION = """\
