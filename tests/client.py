@@ -5,6 +5,9 @@ import struct
 import time
 from dataclasses import dataclass, field
 
+PATIENCE = 60
+"""Seconds after which whatever is waited for will not come, on a slow machine either. httpd itself waits for longer."""
+
 COMPLETE = "complete"
 """The reply ended as its framing says."""
 TRUNCATED = "truncated"
@@ -45,7 +48,7 @@ class Reply:
 class Connection:
     """One TCP connection to the server under test."""
 
-    def __init__(self, port: int, timeout: float = 20, address: str = "127.0.0.1"):
+    def __init__(self, port: int, timeout: float = PATIENCE, address: str = "127.0.0.1"):
         self.socket = socket.create_connection((address, port), timeout)
         self.buffer = b""
 
@@ -146,10 +149,9 @@ class Connection:
             pass
         return b""
 
-    def ended(self, timeout: float = 10) -> bool:
-        """Whether the server ends the connection, without further bytes, within `timeout` seconds."""
+    def ended(self) -> bool:
+        """Whether the server ends the connection, without further bytes."""
         assert not self.buffer, f"further bytes: {self.buffer[:100]!r}"
-        self.socket.settimeout(timeout)
         try:
             return self.socket.recv(1) == b""
         except ConnectionResetError:
@@ -193,7 +195,7 @@ class Connection:
             pieces.append(data)
 
 
-def wait_for(condition, what: str, timeout: float = 15):
+def wait_for(condition, what: str, timeout: float = PATIENCE):
     """Polls `condition` until it is true and returns its value; fails, naming `what`, after `timeout` seconds."""
     deadline = time.monotonic() + timeout
     while True:

@@ -5,6 +5,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from client import PATIENCE
+
 FORMAT = "[%-m:%l] [%P:%{g}T] [%a] %M"
 """The `ErrorLogFormat` that this module reads."""
 
@@ -14,9 +16,10 @@ LINE = re.compile(r"\[(\w*):(\w+)\] \[(\d+):(\d+)\] (?:\[((?:\d+\.){3}\d+:\d+)\]
 PAST = re.compile(r"\[[A-Z][a-z]{2} [^\]]*\] \[(\w+):(\w+)\] \[pid (\d+)(?::tid (\d+))?\] (?:\[group \w+\] )?(.*)")
 HARMLESS = ("notice", "info", "debug", *(f"trace{n}" for n in range(1, 9)))
 ALARMS = re.compile(r"exit signal|AH0005[0-2]|panicked|Fatal Python error|possible coredump")
-# httpd's own remarks: all workers are busy, which is no wonder with so few, or a connection came while it was stopping.
+# httpd's own remarks: all workers are busy, which is no wonder with so few, a connection came while it was stopping, or
+# a child takes three seconds to end, which it may on a slow machine. (One that httpd has to kill is told otherwise.)
 # Ours: how many of a record that a test names were left out, in a flood.
-OWN = re.compile(r"AH(10159|00161|00286|0048[45]|0309[23]|0349[02])|WSGI0121")
+OWN = re.compile(r"AH(10159|00161|00286|00045|0048[45]|0309[23]|0349[02])|WSGI0121")
 
 
 @dataclass(frozen=True)
@@ -79,7 +82,7 @@ class ErrorLog:
         """Records that match may or may not come."""
         self.patterns.append(re.compile(pattern))
 
-    def expect(self, pattern: str, count: int = 1, timeout: float = 15) -> list[Record]:
+    def expect(self, pattern: str, count: int = 1, timeout: float = PATIENCE) -> list[Record]:
         """Waits for `count` matching records and returns all that match."""
         self.allow(pattern)
         deadline = time.monotonic() + timeout

@@ -17,7 +17,7 @@ from functools import cache
 from pathlib import Path
 
 import errorlog
-from client import Connection, Reply, wait_for
+from client import PATIENCE, Connection, Reply, wait_for
 
 APPS = Path(__file__).parent / "apps"
 MARK = "HTTPD_UNDER_TEST"
@@ -152,15 +152,17 @@ def parent_of(pid: int) -> int:
         return 0
 
 
-def busy(pid: int) -> bool:
-    """Whether any thread of a process runs, or would if it were its turn."""
+def busy(pid: int) -> dict[Path, int]:
+    """The threads of a process that run, or would if it were their turn, with the processor time that they used."""
+    found = {}
     for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
         try:
-            if stat.read_text().rpartition(")")[2].split()[0] in "RD":
-                return True
+            fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
-    return False
+        if fields[0] in "RD":
+            found[stat] = int(fields[11]) + int(fields[12])  # proc(5): utime, stime
+    return found
 
 
 def connections(port: int) -> int:
@@ -185,8 +187,8 @@ PidFile "{root}/httpd.pid"
 ErrorLog "{log}"
 ErrorLogFormat "{format}"
 LogLevel info
-Timeout 20
-KeepAliveTimeout 20
+Timeout 120
+KeepAliveTimeout 120
 GracefulShutdownTimeout 10
 Define APPS "{apps}"
 Define ROOT "{root}"
@@ -292,7 +294,7 @@ class Httpd:
             raise AssertionError(f"httpd did not start:\n{said}")
         return bool(self.log.find("resuming normal operations"))
 
-    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = 20) -> int:
+    def stop(self, how: signal.Signals = signal.SIGTERM, timeout: float = PATIENCE) -> int:
         """Stops the server; returns its exit status once none of its processes is left."""
         self._let_connections_close()
         process, self.process = self.process, None
@@ -310,10 +312,19 @@ class Httpd:
 
     def _let_connections_close(self) -> None:
         """The event MPM may crash when it is stopped while a thread of a child is about to be done with a connection,
-        since its main thread shuts the sockets that threads still have: those that are closing may finish."""
-        deadline = time.monotonic() + 0.5
+        since its main thread shuts the sockets that threads still have: those that are closing may finish.
+
+        A thread that is about to be done needs hardly any time of the processor, however long it waits for it."""
+        deadline, short = time.monotonic() + PATIENCE, time.monotonic() + 0.5
         children = self.children()
-        while (connections(self.port) or any(map(busy, children))) and time.monotonic() < deadline:
+        used: dict[Path, int] = {}
+
+        def closing() -> bool:
+            threads = {stat: ticks for pid in children for stat, ticks in busy(pid).items()}
+            few = os.sysconf("SC_CLK_TCK") / 10
+            return any(ticks - used.setdefault(stat, ticks) < few for stat, ticks in threads.items())
+
+        while time.monotonic() < deadline and (closing() or (connections(self.port) and time.monotonic() < short)):
             time.sleep(0.01)
 
     def restart(self, how: signal.Signals = signal.SIGHUP) -> None:
@@ -364,7 +375,7 @@ class Httpd:
         """The processes that run the applications."""
         return self.daemons() if self.setup.daemon else self.children()
 
-    def connect(self, timeout: float = 20) -> Connection:
+    def connect(self, timeout: float = PATIENCE) -> Connection:
         """A new connection to the server."""
         return Connection(self.port, timeout)
 

@@ -266,7 +266,7 @@ def occurrences(pid: int, wanted: list[bytes]) -> int:
 def test_memory(start_httpd):
     """httpd's memory holds the TLS key; the supervisor's and the daemons' hold nothing of it."""
     httpd = start_httpd(group() + TLS, certificate)
-    run = ["curl", "-sk", "--max-time", "10", f"https://127.0.0.1:{httpd.port}/shop/pid"]
+    run = ["curl", "-sk", "--max-time", "60", f"https://127.0.0.1:{httpd.port}/shop/pid"]
     daemon = int(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
     text = subprocess.run(
         ["openssl", "rsa", "-in", httpd.root / "key.pem", "-noout", "-text"], capture_output=True, text=True, check=True
@@ -325,6 +325,8 @@ def test_header_buffer(start_httpd):
 def test_response_socket_timeout(start_httpd, option):
     """A client that does not take the reply holds a daemon's thread for no longer than that."""
     httpd = start_httpd("Timeout 300\n" + group(options=f"threads=1 {option}"))
+    # The start of a daemon may take longer than that.
+    wait_for(lambda: httpd.get("/shop/pid").status == 200, "the daemon")
     with httpd.connect() as connection:
         connection.send_head("GET", "/shop/flood")
         assert connection.head().status == 200

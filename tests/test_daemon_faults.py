@@ -10,9 +10,9 @@ from contextlib import ExitStack
 
 import pytest
 
-from client import wait_for
+from client import PATIENCE, wait_for
 from httpd import program_of
-from shop import CONFIG, begun, prepare, release, send, traces, unix_sockets
+from shop import CONFIG, Load, begun, prepare, release, send, traces, unix_sockets
 
 pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
 
@@ -61,7 +61,7 @@ def test_exits_before_head(start):
 def test_killed_in_reply(start, how, version):
     """The connection is aborted, never ended cleanly."""
     httpd = start()
-    with httpd.connect(timeout=5) as connection:
+    with httpd.connect() as connection:
         connection.send(f"GET /shop/kill_late/{how} HTTP/{version}\r\nHost: localhost\r\n\r\n")
         reply = connection.reply()
     assert reply.status == 200
@@ -76,7 +76,7 @@ def test_killed_in_reply(start, how, version):
 def test_killed_in_reply_http2(start, how):
     """Over HTTP/2 the stream is reset; the connection goes on."""
     httpd = start(more="LoadModule http2_module ${MODULES}/mod_http2.so\nProtocols h2c http/1.1\n")
-    base = ["curl", "-sS", "--max-time", "10", "--http2-prior-knowledge"]
+    base = ["curl", "-sS", "--max-time", "60", "--http2-prior-knowledge"]
     url = f"http://127.0.0.1:{httpd.port}/shop"
     run = subprocess.run([*base, f"{url}/kill_late/{how}"], capture_output=True, text=True)
     assert run.returncode in (16, 18, 55, 56, 92), run
@@ -106,28 +106,16 @@ def test_killed_while_others_wait(start):
 def test_kills_under_load(start):
     """Kills under load cost the requests that run, no others: each request is answered at once, most by 200."""
     httpd = start("processes=2 threads=2", threads=16)
-    end = time.monotonic() + 7
-    statuses: list = []
-
-    def ask():
-        while time.monotonic() < end:
-            statuses.append(httpd.get("/shop/pid").status)
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    kills = 0
-    while time.monotonic() < end - 1:
-        pid = int(wait_for(lambda: httpd.get("/shop/pid"), "a daemon").text)
-        os.kill(pid, signal.SIGKILL)
-        kills += 1
-        pause = time.monotonic() + 1.5  # two that die at once would count as failed starts
-        wait_for(lambda pause=pause: time.monotonic() > pause, "some requests")
-    for thread in threads:
-        thread.join()
-    assert kills >= 2
-    assert set(statuses) <= {200, 502, 503}
-    assert len([status for status in statuses if status != 200]) <= kills * 4, kills
+    kills = 4
+    with Load(httpd, "/shop/pid", 4) as load:
+        for _ in range(kills):
+            reply = wait_for(lambda: (reply := httpd.get("/shop/pid")).status == 200 and reply, "a daemon")
+            os.kill(int(reply.text), signal.SIGKILL)
+            pause = time.monotonic() + 1  # two that die at once would count as failed starts
+            load.more(20)
+            wait_for(lambda pause=pause: time.monotonic() > pause, "some time")
+    assert {status for status, _, _ in load.replies} <= {200, 502, 503}
+    assert len(load.failed()) <= kills * 4
     httpd.log.allow("WSGI0710|WSGI0141|WSGI0142|WSGI071[345]")
 
 
@@ -137,6 +125,8 @@ def test_kills_under_load(start):
 def test_queue_timeout(start):
     """Who waits too long gets 503 with Retry-After, and is certainly not run."""
     httpd = start("threads=1 queue-timeout=1")
+    # The start of a daemon may take longer than that.
+    wait_for(lambda: httpd.get("/shop/pid").status == 200, "the daemon")
     with ExitStack() as stack:
         first = send(httpd, "/shop/wait/go", stack)
         begun(httpd, "begun-go")
@@ -146,7 +136,7 @@ def test_queue_timeout(start):
         assert all(int(reply.header("Retry-After")) > 0 for reply in replies)
         release(httpd, "go")
         assert first.reply().status == 200
-    assert httpd.get("/shop/pid").status == 200
+    wait_for(lambda: httpd.get("/shop/pid").status == 200, "the daemon")
     assert not traces(httpd, "ran-late")
     httpd.log.expect("WSGI0142: process group shop did not take the request: no daemon was free within queue-timeout")
 
@@ -209,7 +199,7 @@ def test_preload_fails(start_httpd, text):
     assert pauses[3] >= 2 * pauses[0]
     assert httpd.get("/shop/pid").status == 200
     httpd.write("broken.wsgi", "def application(e, s):\n    s('200 OK', [])\n    return [b'mended']\n")
-    wait_for(lambda: httpd.get("/broken").body == b"mended", "the group to recover", 40)
+    wait_for(lambda: httpd.get("/broken").body == b"mended", "the group to recover")
 
 
 def test_waiting_while_start_fails(start_httpd):
@@ -267,7 +257,7 @@ def test_parent_killed(start, busy):
             assert connection.reply().status == 200
         for pid in children:  # httpd's own children live on without a parent, until somebody ends them
             os.kill(pid, signal.SIGKILL)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while (left := {pid: program_of(pid) for pid in httpd.pids()}) and time.monotonic() < deadline:
             time.sleep(0.01)
         said = httpd.log.text()
@@ -307,7 +297,7 @@ def test_child_crashes(start):
 @EVERY_MPM
 @pytest.mark.parametrize("what", ["idle", "stuck", "spinning", "holding"])
 def test_stop(start, what):
-    """A stop leaves nothing running a second after shutdown-timeout; httpd itself would wait for 10 s."""
+    """A stop leaves nothing running after shutdown-timeout, so that httpd, which waits for 9 s, has nobody to kill."""
     httpd = start("processes=2 threads=2 shutdown-timeout=2")
     assert httpd.get("/shop/pid").status == 200
     with ExitStack() as stack:
@@ -316,13 +306,9 @@ def test_stop(start, what):
                 send(httpd, f"/shop/{what}", stack)
             begun(httpd, "begun-" + what.rpartition("/")[2])
         pids = httpd.pids()
-        begin = time.monotonic()
         assert httpd.stop() == 0
-        took = time.monotonic() - begin
-    # Half a second is for the client's connections, before the signal.
-    assert took < 2 + 1 + 0.5, took
     assert not [pid for pid in pids if program_of(pid)]
-    httpd.log.allow("WSGI0505|WSGI0302|WSGI0303|WSGI0716|AH00045|WSGI0141|WSGI05|Thread|  File|Stack|stack")
+    httpd.log.allow("WSGI0505|WSGI0302|WSGI0303|WSGI0716|WSGI0141|WSGI05|Thread|  File|Stack|stack")
 
 
 @EVERY_MPM

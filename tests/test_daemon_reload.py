@@ -46,7 +46,7 @@ def test_graceful_under_load(start_httpd, reload):
         load = stack.enter_context(Load(httpd, "/shop/pid"))
         long = []
         for _ in range(5):
-            connection = stack.enter_context(httpd.connect(timeout=30))
+            connection = stack.enter_context(httpd.connect())
             connection.send_head("GET", "/shop/sleep/8")
             assert connection.head().status == 200
             long.append(connection)
@@ -57,7 +57,6 @@ def test_graceful_under_load(start_httpd, reload):
         bodies = [read(connection) for connection in long]
     assert bodies == [b"first last"] * 5
     assert not load.failed()
-    assert len(load.replies) > 100
     if reload == "Off":
         # The server may have been starting others when it was asked first.
         assert first <= set(httpd.daemons())
@@ -95,7 +94,7 @@ def test_broken_script_keeps_old(start_httpd):
     assert set(statuses) == {200}
     httpd.log.expect("ModuleNotFoundError")
     httpd.write("own.wsgi", OWN.format(text="mended"))
-    wait_for(lambda: httpd.get("/own").body == b"mended", "the mended script", 40)
+    wait_for(lambda: httpd.get("/own").body == b"mended", "the mended script")
     httpd.log.allow(".")
 
 
@@ -117,7 +116,7 @@ def test_broken_script_keeps_old_if_not_preloaded(start_httpd):
         load.more(20)
         assert len({body for _, _, body in load.replies}) == 2
         httpd.write("late.wsgi", OWN.format(text="mended"))
-        wait_for(lambda: load.replies[-1][2] == b"mended", "the mended script", 40)
+        wait_for(lambda: load.replies[-1][2] == b"mended", "the mended script")
     assert not load.failed()
     httpd.log.expect("ModuleNotFoundError")
     httpd.log.allow(".")
@@ -179,7 +178,7 @@ def test_evicted(start_httpd):
         BASE.format(options="threads=2 graceful-timeout=60 eviction-timeout=2 shutdown-timeout=1"), prepare
     )
     pid = int(httpd.get("/shop/pid").text)
-    with httpd.connect(timeout=20) as short, httpd.connect(timeout=20) as long:
+    with httpd.connect() as short, httpd.connect() as long:
         for connection, seconds in ((short, "0.5"), (long, "60")):
             connection.send_head("GET", f"/shop/sleep/{seconds}")
             assert connection.head().status == 200
@@ -208,7 +207,7 @@ def test_startup_timeout(start_httpd):
     httpd.log.expect("WSGI0713: group 'slow'")
     httpd.log.allow(".")
     httpd.write("late.wsgi", OWN.format(text="mended"))
-    wait_for(lambda: httpd.get("/late").body == b"mended", "the mended script", 40)
+    wait_for(lambda: httpd.get("/late").body == b"mended", "the mended script")
 
 
 def test_configuration_renewed(start_httpd):

@@ -168,7 +168,7 @@ def test_bad_requests(httpd):
 @pytest.mark.parametrize("version", ["HTTP/1.1", "HTTP/1.0"])
 def test_truncated(httpd, name, body, exception, version):
     """An exception after the head is out cuts the connection, so that the client can tell; nothing is appended."""
-    with httpd.connect(timeout=5) as connection:
+    with httpd.connect() as connection:
         reply = connection.get(f"/raises/{name}", version=version)
         assert reply.status == 200
         assert body.startswith(reply.body)
@@ -179,7 +179,7 @@ def test_truncated(httpd, name, body, exception, version):
 @differs("a broken reply looks complete, or stays open")
 def test_truncated_without_framing(httpd):
     """Where only the connection's end marks the reply's, it is a reset."""
-    with httpd.connect(timeout=5) as connection:
+    with httpd.connect() as connection:
         connection.send("GET /raises/late HTTP/1.0\r\n\r\n")
         reply = connection.reply()
         assert reply.header("Content-Length") is None
@@ -197,7 +197,7 @@ def test_truncated_http2(start_httpd, name):
         Protocols h2c http/1.1
         WSGIScriptAlias / ${APPS}/raises.py
         """)
-    base = ["curl", "-sS", "--max-time", "10", "--http2-prior-knowledge"]
+    base = ["curl", "-sS", "--max-time", "60", "--http2-prior-knowledge"]
     url = f"http://127.0.0.1:{httpd.port}"
     run = subprocess.run([*base, f"{url}/{name}"], capture_output=True, text=True)
     assert run.returncode in (16, 18, 55, 56, 92), run  # curl's words for a stream or transfer that broke off

@@ -118,6 +118,6 @@ def test_child_init(start_httpd):
 def test_monitor(start_httpd):
     """The parent lives on."""
     httpd = start_httpd(config("monitor"), prepare)
-    httpd.log.expect("WSGI0105: .*as told in monitor", timeout=30)
+    httpd.log.expect("WSGI0105: .*as told in monitor")
     assert httpd.get("/index.html").body == b"a page"
     httpd.log.allow("panicked at|as told in|RUST_BACKTRACE")

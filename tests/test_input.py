@@ -225,7 +225,7 @@ def test_continue(httpd, operation):
 @pytest.mark.differs("the reply is complete only when httpd's Timeout has passed")
 def test_no_continue(httpd):
     """An application that does not read gets no body sent: no 100 Continue, and the reply does not wait for one."""
-    with httpd.connect(timeout=5) as connection:
+    with httpd.connect() as connection:
         connection.send_head("POST", "/echo/unread", {"Expect": "100-continue", "Content-Length": "5"})
         reply = connection.reply()
         assert reply.interim == []

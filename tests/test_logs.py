@@ -122,7 +122,7 @@ def httpd_of_hosts(setup):
     server = Httpd(setup)
     server.configure(HOSTS.format(second=port, root=server.root, format=FORMAT))
     with running(server):
-        yield server, lambda: Connection(port, 20), ErrorLog(server.root / "second.log")
+        yield server, lambda: Connection(port), ErrorLog(server.root / "second.log")
 
 
 def together(records, first: str, count: int) -> list[list[str]]:

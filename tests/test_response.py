@@ -203,7 +203,8 @@ def test_exact_length(httpd, name):
             reply = connection.get(f"/app/{name}?10")
             assert (reply.header("Content-Length"), reply.body) == ("10", b"0123456789")
             assert reply.header("Transfer-Encoding") is None
-    httpd.log.allow("ran to its end")
+    if name == "length":
+        httpd.log.expect("ran to its end", 2)  # after the reply
 
 
 @pytest.mark.parametrize("name", ["length", "length_of_list", "length_of_write"])
@@ -223,13 +224,14 @@ def test_longer_body(httpd, name, length):
 @pytest.mark.parametrize("name", ["length", "length_of_list", "length_of_write"])
 def test_shorter_body(httpd, name):
     """A body shorter than its Content-Length ends the connection, so that the client can tell; a line says why."""
-    with httpd.connect(timeout=5) as connection:
+    with httpd.connect() as connection:
         reply = connection.get(f"/app/{name}?15")
     assert reply.header("Content-Length") == "15"
     assert reply.body == b"0123456789"
     assert reply.end in ("truncated", "reset")
     httpd.log.expect("Content-Length")
-    httpd.log.allow("ran to its end")
+    if name == "length":
+        httpd.log.expect("ran to its end")
 
 
 @pytest.mark.parametrize(
@@ -270,7 +272,8 @@ def test_head(httpd, name):
         reply = connection.request("HEAD", f"/app/{name}")
         assert (reply.status, reply.header("Content-Type")) == (200, "text/plain")
         assert connection.get("/app/as_single").body == b"one two three"
-    httpd.log.allow("ran to its end")
+    if name == "length?10":
+        httpd.log.expect("ran to its end")
 
 
 def test_head_without_body(httpd):
@@ -381,7 +384,7 @@ def test_http2(start_httpd):
         Protocols h2c http/1.1
         WSGIScriptAlias / ${APPS}/response.py
         """)
-    base = ["curl", "-sS", "--max-time", "20", "--http2-prior-knowledge"]
+    base = ["curl", "-sS", "--max-time", "60", "--http2-prior-knowledge"]
     for name in ("as_list", "as_generator"):
         run = subprocess.run([*base, f"http://127.0.0.1:{httpd.port}/{name}"], capture_output=True)
         assert (run.returncode, run.stdout) == (0, b"one two three")

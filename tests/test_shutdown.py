@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import threading
-import time
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -21,9 +20,6 @@ WSGIScriptAlias /main ${APPS}/lifecycle.py application-group=%{GLOBAL}
 WSGIScriptAlias /sub ${APPS}/lifecycle.py application-group=sub
 WSGIScriptAlias /other ${APPS}/lifecycle.py application-group=other
 """
-
-PATIENCE = 9
-"""A little less than httpd's, in seconds, for children that do not end."""
 
 # These take httpd's patience of ten seconds under a threaded MPM: one of the two is enough.
 SLOW = pytest.mark.mpms("event", "prefork")
@@ -51,12 +47,10 @@ def begin(httpd, target: str):
 
 @pytest.mark.short
 def test_stop(server):
-    """An idle server stops with status 0, quickly, and nothing is left of it."""
+    """An idle server stops with status 0, httpd has no child to kill, and nothing is left of it."""
     for path in ("/main", "/sub", "/other"):
         assert server.get(f"{path}/pid").status == 200
-    start = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - start < PATIENCE
 
 
 def test_stop_unused(server):
@@ -178,9 +172,7 @@ def test_daemon_threads(server, path):
     with server.connect() as connection:
         assert connection.get("/other/at_exit").status == 200
         assert connection.get(f"{path}/daemon_thread").status == 200
-    start = time.monotonic()
     assert server.stop() == 0
-    assert time.monotonic() - start < PATIENCE
     assert traces(server, "atexit") == sorted(["other", path[1:]])
 
 
@@ -192,7 +184,7 @@ def test_busy_daemon_thread(server, path):
     with server.connect() as connection:
         assert connection.get("/other/at_exit").status == 200
         assert connection.get(f"{path}/busy_daemon_thread").status == 200
-    assert server.stop(timeout=30) == 0
+    assert server.stop() == 0
     server.log.allow("AH00045|AH00046|WSGI03")
 
 
@@ -210,7 +202,7 @@ def test_thread_is_joined(server, path):
 def test_endless_thread(server, path):
     """A thread that never ends cannot keep the server from stopping: httpd ends the child after its patience."""
     assert server.get(f"{path}/endless_thread").status == 200
-    assert server.stop(timeout=30) == 0
+    assert server.stop() == 0
     server.log.allow("AH00045|AH00046|thread")
 
 
@@ -228,7 +220,7 @@ def test_stuck_request(server, targets):
     with ExitStack() as stack:
         for target in targets:
             stack.enter_context(begin(server, target))
-        assert server.stop(timeout=30) == 0
+        assert server.stop() == 0
     assert traces(server, "atexit") in ([], ["other"])
     server.log.allow("AH00045|AH00046|WSGI03")
 

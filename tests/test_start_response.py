@@ -167,7 +167,7 @@ def test_exc_info_before_output(httpd):
 @differs("leaves the connection open, without its last chunk")
 def test_exc_info_uncaught(httpd):
     """The given exception, raised once the head is out, cuts the reply."""
-    with httpd.connect(timeout=5) as connection:
+    with httpd.connect() as connection:
         reply = connection.get("/exc_info_after_uncaught")
     assert reply.status == 200
     assert reply.body == b"out,"

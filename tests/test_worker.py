@@ -273,7 +273,7 @@ def test_deadlock(start, queue):
     stuck = queue.put(APP, "lock=60", group="other")
     assert daemon.hear() == ("Exiting", "deadlock_timeout")
     assert stuck.finish().ending is None
-    daemon.wait(5)
+    daemon.wait()
     assert re.search(r"worker.py\", line \d+ in do_lock", daemon.log.read_text())
 
 

@@ -82,7 +82,7 @@ class Command:
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(how)
         status = self.process.wait(20)
-        wait_for(lambda: not processes(self.mark), "its processes to end", 5)
+        wait_for(lambda: not processes(self.mark), "its processes to end")
         return status
 
     def kill(self) -> None:
