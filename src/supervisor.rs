@@ -304,7 +304,10 @@ impl Hold {
 
     /// Shows all groups as failed. The supervisor shows those that it has been told of as they are.
     fn show_failed(&self) {
-        let slot = status::encode(State::Failed { retry: None });
+        let slot = status::encode(State::Failed {
+            retry: None,
+            alone: true,
+        });
         for at in 0..self.groups {
             // What cannot be shown leaves requests to wait.
             let _ = rustix::io::pwrite(&self.page, &slot, (at * status::SLOT) as u64);

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from client import wait_for
-from shop import Load
+from shop import Load, begun, release, send
 
 pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
 
@@ -119,6 +119,25 @@ def test_broken_script_keeps_old_if_not_preloaded(start_httpd):
         wait_for(lambda: load.replies[-1][2] == b"mended", "the mended script")
     assert not load.failed()
     httpd.log.expect("ModuleNotFoundError")
+    httpd.log.allow(".")
+
+
+@pytest.mark.mpms("event")
+def test_running_while_starts_fail(start_httpd):
+    """A request that an old daemon runs is not said to be refused when its successors cannot be started."""
+    httpd = start_httpd(BASE.format(options="threads=1 shutdown-timeout=100"), prepare)
+    pid = httpd.get("/shop/pid").text
+    with ExitStack() as stack:
+        running = send(httpd, "/shop/wait/go", stack)
+        begun(httpd, "begun-go")
+        httpd.write("own.wsgi", "import no_such_module\n")
+        os.kill(int(pid), signal.SIGTERM)
+        # Meanwhile httpd has looked after the group several times.
+        httpd.log.expect("WSGI0713: group 'shop': .* starts in a row have failed", 4)
+        assert httpd.get("/shop/pid").status == 503
+        release(httpd, "go")
+        reply = running.reply()
+    assert (reply.status, reply.text) == (200, pid)
     httpd.log.allow(".")
 
 

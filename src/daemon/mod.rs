@@ -43,7 +43,7 @@ pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, gro
         log::request::<Wsgi>(request, Level::Error, text.as_bytes());
         return Answer::Status(403);
     }
-    if let State::Failed { retry } = group.state() {
+    if let State::Failed { retry, .. } = group.state() {
         return unavailable(request, group, "its daemons cannot be started, see above", retry);
     }
     let mut upload = match Upload::collect(request, body, group.spool) {

@@ -12,10 +12,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use wsgi_core::supervision::{State, Time};
-use wsgi_core::wire::MAX_DATA;
 use wsgi_core::wire::body::head_more;
 use wsgi_core::wire::reply::Ending;
 use wsgi_core::wire::request::{self as wire, New};
+use wsgi_core::wire::{MAX_DATA, STARTED_AFTER_US};
 
 use super::group::Group;
 use super::incoming::Incoming;
@@ -53,6 +53,8 @@ const LARGE_PIECE: usize = 256 * 1024;
 const ENTRY: Duration = Duration::from_millis(20);
 /// Pieces of memory that go out in one call.
 const SLICES: usize = 64;
+/// From this age on a request does not run before its daemon has said so.
+const ANNOUNCED: Duration = Duration::from_micros(STARTED_AFTER_US);
 /// How often a waiting request looks after its group.
 const LOOK: Duration = Duration::from_millis(500);
 /// How soon the client is asked again for more of the body where its connection cannot be watched (HTTP/2).
@@ -173,7 +175,8 @@ impl<'r, 'e> Relay<'r, 'e> {
         let mut filled = 0;
         // Made when it is needed, and gone with the exchange. What it holds does not matter, so nothing fills it first.
         let mut large = Box::default();
-        let mut last = now();
+        let entered = now();
+        let mut last = entered;
         let mut readable = false;
         loop {
             if self.send_some() {
@@ -238,8 +241,12 @@ impl<'r, 'e> Relay<'r, 'e> {
             let wait = limit.saturating_sub(moment);
             // Nobody tells a waiting request that its group has given up.
             readable = self.wait(if begun { wait } else { wait.min(LOOK) })?;
-            if !begun && !readable && matches!(self.group.state(), State::Failed { .. }) {
-                return Err(Stop::GivenUp);
+            if !begun && !readable && moment >= entered + ANNOUNCED && self.given_up(deadline) {
+                // A daemon that had taken it and is gone has closed its end before the group was alone.
+                readable = self.wait(Duration::ZERO)?;
+                if !readable {
+                    return Err(Stop::GivenUp);
+                }
             }
         }
     }
@@ -264,6 +271,14 @@ impl<'r, 'e> Relay<'r, 'e> {
             *large = Box::new_uninit_slice(ahead);
         }
         self.near.receive_bytes(&mut large[..ahead], wait)
+    }
+
+    /// Whether nobody will take the request, nor runs it without having said so.
+    fn given_up(&self, deadline: Option<Time>) -> bool {
+        match self.group.state() {
+            State::Failed { alone, .. } => alone || deadline.is_some(),
+            _ => false,
+        }
     }
 
     /// Waits until something can be received, sent, or read from the client; whether it is the first.
@@ -396,7 +411,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             // A frame that was sent before the shutdown is still there: then the request runs.
             let started = matches!(self.near.receive(&mut rest, &mut self.incoming.files, false), Ok(1..));
             match stop {
-                // Whoever had taken it would have said so by now: it has waited for longer than daemons may keep silent.
+                // Who takes it now says so, or finds that it is withdrawn: it has waited for that long.
                 Stop::GivenUp if !started => return End::NotRun("its daemons cannot be started"),
                 Stop::Late if !started && self.group.queue_timeout.is_some() => {
                     return End::NotRun("no daemon was free within queue-timeout");

@@ -97,7 +97,10 @@ impl Group {
         if self.ending != Ending::No {
             State::Draining
         } else if self.failures >= TRIES {
-            State::Failed { retry: self.retry }
+            State::Failed {
+                retry: self.retry,
+                alone: !self.processes.iter().any(Process::ending),
+            }
         } else if self.starting() > 0 || self.target > 0 {
             State::Starting
         } else if self.processes.is_empty() {

@@ -202,6 +202,8 @@ pub enum State {
     Failed {
         /// The next try; `None`: one is on its way.
         retry: Option<Time>,
+        /// No older daemon is left that may be running requests.
+        alone: bool,
     },
 }
 

@@ -205,13 +205,19 @@ fn two_failed_starts_fail_the_group() {
     assert_eq!(world.group.state(), State::Starting);
     world.crash(2);
     let retry = Some(world.now + seconds(0.2));
-    assert_eq!(world.group.state(), State::Failed { retry });
+    assert_eq!(world.group.state(), State::Failed { retry, alone: true });
     assert_eq!(world.notes.last(), Some(&Note::Failed(2, seconds(0.2))));
     let mut waits = Vec::new();
     for _ in 0..10 {
         waits.push(world.next().as_secs_f64());
         assert_eq!(world.alive().len(), 1, "one try at a time");
-        assert_eq!(world.group.state(), State::Failed { retry: None });
+        assert_eq!(
+            world.group.state(),
+            State::Failed {
+                retry: None,
+                alone: true
+            }
+        );
         let id = world.last();
         world.gone(id, Exit::Code(3));
     }
@@ -225,12 +231,27 @@ fn two_failed_starts_fail_the_group() {
 }
 
 #[test]
+fn a_group_that_fails_is_not_alone_while_an_old_daemon_finishes_its_requests() {
+    let mut world = World::new(settings(1));
+    world.ready(1);
+    world.tell(Event::Exiting(ProcessId(1), Reason::ShutdownSignal));
+    for _ in 0..2 {
+        let id = world.last();
+        world.gone(id, Exit::Code(1));
+        world.next();
+    }
+    assert!(matches!(world.group.state(), State::Failed { alone: false, .. }));
+    world.gone(1, Exit::Code(0));
+    assert!(matches!(world.group.state(), State::Failed { alone: true, .. }));
+}
+
+#[test]
 fn a_daemon_that_cannot_be_spawned_is_a_failed_start() {
     let mut world = World::new(settings(1));
     world.gone(1, Exit::NotStarted);
     assert_eq!(world.next(), seconds(0.1));
     world.gone(2, Exit::NotStarted);
-    assert!(matches!(world.group.state(), State::Failed { retry: Some(_) }));
+    assert!(matches!(world.group.state(), State::Failed { retry: Some(_), .. }));
 }
 
 #[test]
@@ -486,7 +507,7 @@ fn startup_timeout() {
     world.gone(1, Exit::Signal(9));
     assert_eq!(world.next(), seconds(0.1), "a failed start");
     world.tell(Event::Exiting(ProcessId(2), Reason::StartupTimeout));
-    assert!(matches!(world.group.state(), State::Failed { retry: Some(_) }));
+    assert!(matches!(world.group.state(), State::Failed { retry: Some(_), .. }));
 }
 
 #[test]

@@ -46,8 +46,10 @@
 //!   more wake-up of the httpd worker, so httpd sets a deadline only where it may want to withdraw:
 //!   with `queue-timeout`.
 //! - There is none, and the request has no deadline. It may be running silently, if it was popped within
-//!   [`STARTED_AFTER_US`]; later than that daemons announce it, too, and later still they find the requester gone
-//!   (`POLLHUP`) and drop it. httpd gives it up (504, or its client is gone anyway) without promising anything.
+//!   [`STARTED_AFTER_US`]; later than that daemons announce it, too, and find the requester gone (`POLLHUP`) and drop it.
+//!   httpd gives it up (504, or its client is gone anyway) without promising anything. Only when the group's daemons
+//!   cannot be started, and no old one is left ([`State::Failed`](crate::supervision::State)), nobody can be running it,
+//!   and httpd answers 503 as above.
 //!
 //! The deadline is a moment of `CLOCK_MONOTONIC`, the same in all processes. A daemon that pops a request after it
 //! drops it.

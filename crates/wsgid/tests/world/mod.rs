@@ -110,7 +110,10 @@ impl World {
         self.generation += 1;
         let status = rustix::fs::memfd_create("status", MemfdFlags::CLOEXEC).unwrap();
         // As httpd does it: until the supervisor shows something else the groups have failed.
-        let failed = status::encode(State::Failed { retry: None });
+        let failed = status::encode(State::Failed {
+            retry: None,
+            alone: true,
+        });
         let status = File::from(status);
         status.write_all_at(&failed.repeat(64), 0).unwrap();
         let status = OwnedFd::from(status);

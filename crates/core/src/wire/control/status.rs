@@ -21,7 +21,8 @@ pub fn encode(state: State) -> [u8; SLOT] {
         State::Starting => 2,
         State::Ready => 3,
         State::Draining => 4,
-        State::Failed { retry } => {
+        State::Failed { retry, alone } => {
+            slot[1] = u8::from(alone);
             let retry = retry.map_or(0, |retry| u64::try_from(retry.as_micros()).unwrap_or(u64::MAX));
             slot[8..].copy_from_slice(&retry.to_le_bytes());
             5
@@ -33,7 +34,7 @@ pub fn encode(state: State) -> [u8; SLOT] {
 /// Reads a slot. It may be written at the same time: half a time is as good as any, it only advises the client. A
 /// slot that nobody has written yet counts as idle.
 pub fn decode(slot: [u8; SLOT]) -> State {
-    let [number, _, _, _, _, _, _, _, retry @ ..] = slot;
+    let [number, alone, _, _, _, _, _, _, retry @ ..] = slot;
     match number {
         2 => State::Starting,
         3 => State::Ready,
@@ -42,6 +43,7 @@ pub fn decode(slot: [u8; SLOT]) -> State {
             retry: Some(u64::from_le_bytes(retry))
                 .filter(|&retry| retry != 0)
                 .map(Duration::from_micros),
+            alone: alone != 0,
         },
         _ => State::Idle,
     }
@@ -60,7 +62,10 @@ mod tests {
 
     #[test]
     fn slots() {
-        let failed = |retry| State::Failed { retry };
+        let failed = |retry: Option<Duration>| State::Failed {
+            retry,
+            alone: retry.is_none(),
+        };
         for state in [
             State::Idle,
             State::Starting,
