@@ -17,6 +17,8 @@ from bare_daemon import Daemon, Kind, Queue
 from client import wait_for
 
 APP = Path(__file__).parent / "apps/worker.py"
+PRELOAD = [(str(APP), ""), (str(APP), "other")]
+"""What limits of time are not to count: a busy machine may take a second to load it."""
 PYTHONS = [python for python in (pythons.ask(pythons.DEFAULT), *pythons.further()) if python]
 
 
@@ -247,7 +249,7 @@ def test_inactivity(start, queue):
 
 def test_request_timeout(start, queue):
     """A request takes too long: clients are served until a new process is there. The stacks are in the log."""
-    daemon = start(threads=2, request_timeout=1, shutdown_timeout=1)
+    daemon = start(PRELOAD, threads=2, request_timeout=1, shutdown_timeout=1)
     stuck = queue.put(APP, "sleep=60", group="other")
     assert daemon.hear() == ("Replace", "request_timeout")
     wait_for(lambda: re.search(r"worker.py\", line \d+,? in do_sleep", daemon.log.read_text()), "the stacks")
@@ -260,7 +262,7 @@ def test_request_timeout(start, queue):
 
 def test_interrupt(start, queue):
     """With interrupt-timeout the request gets an exception, and the process lives."""
-    start(threads=1, request_timeout=1, interrupt_timeout=5)
+    start(PRELOAD, threads=1, request_timeout=1, interrupt_timeout=5)
     reply = queue.get(APP, "spin")
     assert (reply.status, reply.ending) == (504, Kind.REFUSED)
     for _ in range(3):
@@ -269,7 +271,7 @@ def test_interrupt(start, queue):
 
 def test_deadlock(start, queue):
     """Python's lock is held for good: the stacks are in the log, the process ends."""
-    daemon = start(deadlock_timeout=1, shutdown_timeout=1)
+    daemon = start(PRELOAD, deadlock_timeout=2, shutdown_timeout=1)
     stuck = queue.put(APP, "lock=60", group="other")
     assert daemon.hear() == ("Exiting", "deadlock_timeout")
     assert stuck.finish().ending is None
@@ -283,7 +285,7 @@ def test_stacks_stay_together(start, queue, query, limit):
     log, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with log:
         with theirs:
-            daemon = start(errors=theirs, shutdown_timeout=1, **{limit: 1})
+            daemon = start(PRELOAD, errors=theirs, shutdown_timeout=1, **{limit: 2})
         stuck = queue.put(APP, query, group="other")
         assert daemon.hear()[1] == limit
         daemon.drain()
