@@ -195,13 +195,14 @@ unsafe extern "C" fn merge_directories<M: Module>(
 /// httpd calls it once per configuration, single-threaded.
 unsafe extern "C" fn register_hooks<M: Module>(pool: *mut ffi::apr_pool_t) {
     // SAFETY: the functions have the types of their hooks and stay loaded (-z nodelete); no order is asked for except
-    // that aliases are looked up early, as mod_alias does, so that DocumentRoot mapping comes after.
+    // where it is said, and that aliases are looked up early, as mod_alias does, so that DocumentRoot mapping comes after.
     unsafe {
         ffi::ap_hook_check_config(Some(check_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_test_config(Some(test_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_post_config(Some(post_config::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
         ffi::ap_hook_monitor(Some(monitor::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
-        ffi::ap_hook_child_init(Some(child_init::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_MIDDLE);
+        // Before other modules start threads in the child, as mod_http2 does.
+        ffi::ap_hook_child_init(Some(child_init::<M>), ptr::null(), ptr::null(), ffi::APR_HOOK_FIRST);
         ffi::ap_hook_translate_name(
             Some(translate_name::<M>),
             AFTER_ALIAS.0.as_ptr(),
