@@ -1,11 +1,12 @@
-"""The contenders behind mod_proxy, each over a Unix socket, with one process and the threads that the others have."""
+"""The contenders behind httpd: over mod_proxy and a Unix socket, with one process and the threads that the others have;
+and Passenger, which has a module of its own."""
 
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 from bench.contender import THREADS, Contender, apxs
-from bench.environment import VENV, install
+from bench.environment import VENV, MissingError, install
 from bench.server import SOCKET
 from bench.workload import Workload
 
@@ -58,6 +59,21 @@ def _gateway(name: str, title: str, command: Callable[[Path], list[str]], scheme
     return Contender(name, title, _module(name, module), _pass(scheme), backend=command, separate=True)
 
 
+def _passenger() -> str:
+    """Phusion Passenger as the system's package has it."""
+    module = Path(apxs("LIBEXECDIR")) / "mod_passenger.so"
+    root = Path("/usr/lib/ruby/vendor_ruby/phusion_passenger/locations.ini")
+    if not module.exists() or not root.exists():
+        raise MissingError("Passenger is not there: install Debian's package libapache2-mod-passenger")
+    install("flask", "django")
+    return f'LoadModule passenger_module "{module}"\nPassengerRoot "{root}"\n'
+
+
+def _root(_workload: Workload, script: Path) -> str:
+    # Passenger knows one application below a DocumentRoot.
+    return f'DocumentRoot "{script.parent}"\nPassengerAppRoot "{script.parent}"\n'
+
+
 GATEWAYS = [
     _gateway("gunicorn", "gunicorn", _gunicorn, "http", "proxy_http"),
     _gateway("uwsgi", "uWSGI", _uwsgi, "uwsgi", "proxy_uwsgi"),
@@ -65,5 +81,16 @@ GATEWAYS = [
         _gateway("granian", "granian", _granian, "http", "proxy_http"),
         # It loses the headers of an application that is a generator and so calls start_response at the first step.
         answers=lambda one: one.name not in ("generator", "many"),
+    ),
+    Contender(
+        "passenger",
+        "Passenger",
+        _passenger,
+        _root,
+        # Without a licence it gives each process of Python's one request at a time.
+        python="PassengerPython {daemon}\nPassengerAppType wsgi\nPassengerStartupFile dispatch.py\n"
+        "PassengerMaxPoolSize 1\nPassengerPoolIdleTime 0\nPassengerLogLevel 2\n"
+        "PassengerDisableSecurityUpdateCheck on\nPassengerDisableAnonymousTelemetry on\n",
+        separate=True,
     ),
 ]

@@ -17,7 +17,15 @@ THREADS = 4
 """Of httpd: few, so that each has had its first requests when counting begins."""
 
 DUMP = Workload("dump", "counts written", len("ok\n"))
-COUNTER = f"<Location {DUMP.path}>\n  Require all granted\n  SetHandler counter-dump\n</Location>\n"
+COUNTER = f"""\
+<Location {DUMP.path}>
+  Require all granted
+  SetHandler counter-dump
+  <IfModule mod_passenger.c>
+    PassengerEnabled off
+  </IfModule>
+</Location>
+"""
 PROBE = Workload("probe", "process of the application", 0, static=False, in_c=False)
 
 

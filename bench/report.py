@@ -59,7 +59,10 @@ def number(value: float | None, form: str) -> str:
 
 RATIOS = [
     *(("ours", other) for other in ("before", "peer", "handler", "flushing")),
-    *(("ours-daemon", other) for other in ("before-daemon", "peer-daemon", "uwsgi", "granian", "gunicorn")),
+    *(
+        ("ours-daemon", other)
+        for other in ("before-daemon", "peer-daemon", "uwsgi", "granian", "gunicorn", "passenger")
+    ),
     ("ours-daemon-2", "peer-daemon-2"),
 ]
 

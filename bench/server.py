@@ -131,7 +131,8 @@ class Server:
         script, real = environment / "bin" / "python", environment / "bin" / "real"
         real.symlink_to(Path(python).resolve())
         script.write_text(
-            f'#!/bin/bash\ncase "$*" in *wsgi_host*) exec {" ".join(tool("python"))} {real} "$@" ;; esac\n'
+            "#!/bin/bash\n"
+            f'case "$*" in *wsgi_host* | *wsgi-loader*) exec {" ".join(tool("python"))} {real} "$@" ;; esac\n'
             f'exec -a {script} {real} "$@"\n'
         )
         script.chmod(0o755)
@@ -190,8 +191,18 @@ class Server:
             found.append(pid)
             for children in Path(f"/proc/{pid}/task").glob("*/children"):
                 with suppress(FileNotFoundError, ProcessLookupError):  # the thread may just have ended
-                    todo += [int(child) for child in children.read_text().split()]
+                    todo += [int(child) for child in children.read_text().split() if _stays(pid, int(child))]
         return found
+
+
+def _stays(parent: int, child: int) -> bool:
+    """Whether that child is there for longer: Passenger's agent runs `ps` every few seconds."""
+    try:
+        if not Path(f"/proc/{parent}/cmdline").read_bytes().startswith(b"Passenger core"):
+            return True
+        return b"wsgi-loader" in Path(f"/proc/{child}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
 
 
 class CpuTime:
