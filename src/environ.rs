@@ -37,6 +37,7 @@ impl<'r> Environ<'r> {
         environ.put_connection(request);
         environ.put_request(request, target);
         environ.put_own(request, target);
+        environ.put_name(request, target);
         if !environ.put_proxied(request) {
             environ.https |= request.cgi().is_tls();
         }
@@ -107,10 +108,8 @@ impl<'r> Environ<'r> {
 
     fn put_request(&mut self, request: Request<'r>, target: &'r Target<'r>) {
         let cgi = request.cgi();
-        self.put(b"REQUEST_METHOD", method(request, target.map_head));
         self.put(b"SERVER_PROTOCOL", request.protocol());
         self.put(b"QUERY_STRING", request.query());
-        self.put(b"REQUEST_URI", cgi.request_uri());
         self.put(b"SCRIPT_FILENAME", request.filename());
         self.put(b"SCRIPT_NAME", target.script_name);
         self.put(b"PATH_INFO", target.path_info);
@@ -151,6 +150,12 @@ impl<'r> Environ<'r> {
             self.put(b"mod_wsgi.connection_id", id);
         }
         self.put_number(b"mod_wsgi.server_pid", process::id());
+    }
+
+    /// What the request is called in statistics and logs, which look for it from the end.
+    fn put_name(&mut self, request: Request<'r>, target: &Target<'r>) {
+        self.put(b"REQUEST_METHOD", method(request, target.map_head));
+        self.put(b"REQUEST_URI", request.cgi().request_uri());
     }
 
     /// What a trusted proxy says, over all that is known here. Whether it says by which scheme the client came.

@@ -198,21 +198,23 @@ pub struct Ended {
 }
 
 impl Slot<'_> {
-    /// Begins a request: `text` says which, `name` where it runs. `queue`: how long it was in the queue, in µs, and its
-    /// bytes there. `now` in µs of `CLOCK_MONOTONIC`.
-    pub fn begin(&self, now: u64, queue: (u64, u64), text: &[&[u8]], name: &[u8]) {
+    /// Begins a request, which `what` says in two words, in the application group `name`. `queue`: how long it was in
+    /// the queue, in µs, and its bytes there. `now` in µs of `CLOCK_MONOTONIC`.
+    pub fn begin(&self, now: u64, queue: (u64, u64), what: (&[u8], &[u8]), name: &[u8]) {
         let mut bytes = [0; TEXT];
-        let mut len = 0;
-        for part in text {
-            let part = &part[..part.len().min(TEXT - len)];
-            bytes[len..len + part.len()].copy_from_slice(part);
-            len += part.len();
-        }
-        let name = &name[..name.len().min(NAME)];
-        let mut known = [0; NAME];
-        known[..name.len()].copy_from_slice(name);
+        let first = what.0.len().min(TEXT - 1);
+        bytes[..first].copy_from_slice(&what.0[..first]);
+        bytes[first] = b' ';
+        let second = what.1.len().min(TEXT - 1 - first);
+        let len = first + 1 + second;
+        bytes[first + 1..len].copy_from_slice(&what.1[..second]);
         self.put(slot::TEXT_AT, &bytes[..len.next_multiple_of(8)]);
-        self.put(slot::NAME_AT, &known[..name.len().next_multiple_of(8)]);
+        let name = &name[..name.len().min(NAME)];
+        if !name.is_empty() {
+            let mut known = [0; NAME];
+            known[..name.len()].copy_from_slice(name);
+            self.put(slot::NAME_AT, &known[..name.len().next_multiple_of(8)]);
+        }
         self.set(slot::LENGTHS, (len as u64) << 32 | name.len() as u64);
         self.set(slot::QUEUED, queue.0);
         self.add(slot::QUEUE_BYTES, queue.1);

@@ -261,7 +261,7 @@ mod tests {
         page.beat(5);
         page.set_interpreters(3);
         let slot = page.take_slot(70, 99).unwrap();
-        slot.begin(10_000_000, (30, 500), &[b"GET", b" ", b"/caf\xc3\xa9\n"], b"shop");
+        slot.begin(10_000_000, (30, 500), (b"GET", b"/caf\xc3\xa9\n"), b"shop");
         let reading = Reading::of(&page.copy()).unwrap();
         assert_eq!(
             (reading.pid, reading.started, reading.begun, reading.heartbeat),
@@ -273,7 +273,7 @@ mod tests {
         assert_eq!(running.application_group, "shop");
         assert_eq!((running.since, running.queued, running.python), (10_000_000, 30, 99));
         slot.end(&page, 10_000_000, &ended(404, 2000));
-        slot.begin(10_000_000, (0, 0), &[], b"");
+        slot.begin(10_000_000, (0, 0), (b"GET", &[b'x'; 200]), b"");
         slot.end(&page, 11_000_000, &ended(200, 3000));
         let reading = Reading::of(&page.copy()).unwrap();
         assert_eq!(reading.running(), 0);
@@ -313,7 +313,7 @@ mod tests {
         rest.begin(1, 1, 1);
         for thread in [1, 2] {
             let slot = page.take_slot(thread, 0).unwrap();
-            slot.begin(1, (0, 0), &[b"GET /"], b"");
+            slot.begin(1, (0, 0), (b"GET", b"/"), b"");
             slot.end(&page, 1, &ended(200, 1000));
         }
         page.release((3, 4));

@@ -79,11 +79,10 @@ impl Stopwatch {
             let (method, url) = which(request);
             // What follows may be secret.
             let url = &url[..memchr::memchr(b'?', url).unwrap_or(url.len())];
-            let text = [method, b" ", url];
             slot.begin(
                 begun,
                 (queued.unwrap_or(0), request.queue_bytes),
-                &text,
+                (method, url),
                 application_group.as_bytes(),
             );
         }
@@ -146,7 +145,7 @@ fn whole(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
-/// Method and URL of the request. They stand near each other, nearer to the end.
+/// Method and URL of the request, which stand near the end.
 fn which<'r>(request: &Request<'r>) -> (&'r [u8], &'r [u8]) {
     let (mut method, mut url) = (&b""[..], &b""[..]);
     for (name, value) in request.variables.iter().rev() {
