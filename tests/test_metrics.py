@@ -187,3 +187,36 @@ def test_children_come_and_go(start_httpd):
     wait_for(lambda: httpd.get("/app/pid").body != str(first).encode(), "another one")
     group = await_group(httpd, lambda group: group["requests"]["completed"] >= 2, "its requests")
     assert first not in [process["pid"] for process in group["processes"]]
+
+
+def crowd(httpd, clients: int = 8, each: int = 40) -> list[int]:
+    """The statuses of many requests, several at a time: enough for them to take turns at Python's lock."""
+    statuses: list[int] = []
+
+    def ask():
+        for number in range(each):
+            body = {"method": "POST", "target": "/app/read", "body": b"x" * 100}
+            reply = httpd.request(**body) if number % 4 == 0 else httpd.get("/app/hello")
+            statuses.append(reply.status)
+
+    threads = [threading.Thread(target=ask) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(statuses) == clients * each
+    return statuses
+
+
+def test_many_at_a_time(start_httpd):
+    """All of many requests at a time are answered, also while one of them waits for something, and all are counted."""
+    httpd = start_httpd(CONFIG)
+    assert set(crowd(httpd)) == {200}
+    (waiting,) = background(httpd, f"/app/wait?{httpd.root}/open")
+    await_group(httpd, lambda group: group["requests"]["running"] == 1, "the request to run")
+    assert set(crowd(httpd)) == {200}
+    assert waiting.is_alive()
+    (httpd.root / "open").touch()
+    waiting.join()
+    group = await_group(httpd, completed(641), "all requests")
+    assert group["requests"]["status"] == [0, 641, 0, 0, 0]

@@ -21,6 +21,7 @@ pub mod repeats;
 pub mod stats;
 pub mod status;
 pub mod supervision;
+pub mod turns;
 pub mod wire;
 
 /// The mod_wsgi release whose behaviour and Python API this project offers; applications read it as `mod_wsgi.version`.

@@ -94,7 +94,7 @@ pub fn run(interpreter: &Interpreter, record: &Record, request: &Request<'_>, ex
     let live = Live::begin(exchange, request.script, id, request.log_level, body);
     let mut application = None;
     let outcome = fence(|| {
-        let finish = interpreter.attach(|py| {
+        let finish = interpreter.attach_in_turn(|py| {
             Run {
                 py,
                 record,

@@ -7,6 +7,8 @@ use std::time::Duration;
 use pyo3_ffi as ffi;
 use rustix::time::{ClockId, clock_gettime};
 
+use super::turn;
+
 thread_local! {
     /// Whether this thread is attached by way of [`attach`] and not detached within.
     static ATTACHED: Cell<bool> = const { Cell::new(false) };
@@ -27,16 +29,22 @@ pub fn forget_waits() {
 
 /// # Safety
 /// As `PyEval_RestoreThread`.
-unsafe fn restore(state: *mut ffi::PyThreadState) {
+unsafe fn restore(state: *mut ffi::PyThreadState, in_turn: bool) {
     let asked = nanos();
+    if in_turn {
+        turn::wait();
+    }
     // SAFETY: the caller's promise.
     unsafe { ffi::PyEval_RestoreThread(state) };
+    if in_turn {
+        turn::come();
+    }
     let (time, count) = WAITED.get();
     WAITED.set((time + nanos().saturating_sub(asked), count + 1));
 }
 
 /// ns of `CLOCK_MONOTONIC`; only differences count.
-fn nanos() -> u64 {
+pub(super) fn nanos() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     (now.tv_sec as u64)
         .wrapping_mul(1_000_000_000)
@@ -60,18 +68,25 @@ impl<'py> Python<'py> {
         struct Return {
             state: *mut ffi::PyThreadState,
             attached: bool,
+            in_turn: bool,
         }
         impl Drop for Return {
             fn drop(&mut self) {
                 // SAFETY: the state that this thread saved below and that is current nowhere.
-                unsafe { restore(self.state) };
+                unsafe { restore(self.state, self.in_turn) };
                 ATTACHED.set(self.attached);
             }
         }
         let attached = ATTACHED.replace(false);
+        let in_turn = turn::leave();
         // SAFETY: the token says that this thread is attached.
         let state = unsafe { ffi::PyEval_SaveThread() };
-        let _return = Return { state, attached };
+        turn::end();
+        let _return = Return {
+            state,
+            attached,
+            in_turn,
+        };
         work()
     }
 }
@@ -83,18 +98,24 @@ impl<'py> Python<'py> {
 ///
 /// # Panics
 /// When the thread is attached already.
-pub(super) unsafe fn attach<R>(state: *mut ffi::PyThreadState, work: impl for<'py> FnOnce(Python<'py>) -> R) -> R {
+pub(super) unsafe fn attach<R>(
+    state: *mut ffi::PyThreadState,
+    in_turn: bool,
+    work: impl for<'py> FnOnce(Python<'py>) -> R,
+) -> R {
     struct Leave;
     impl Drop for Leave {
         fn drop(&mut self) {
             ATTACHED.set(false);
+            turn::leave();
             // SAFETY: attached since the creation of this guard.
             unsafe { ffi::PyEval_SaveThread() };
+            turn::end();
         }
     }
     assert!(!is_attached(), "a thread attaches to one interpreter at a time");
     // SAFETY: the caller's promise.
-    unsafe { restore(state) };
+    unsafe { restore(state, in_turn) };
     ATTACHED.set(true);
     let _leave = Leave;
     // SAFETY: attached until the guard drops, after everything that `work` made.

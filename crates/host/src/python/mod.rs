@@ -20,6 +20,7 @@ mod nudge;
 mod object;
 mod room;
 mod thread;
+mod turn;
 mod value;
 
 pub use attached::{Python, forget_waits, waits};

@@ -196,7 +196,7 @@ unsafe fn delete(raw: *mut ffi::PyThreadState) {
     // SAFETY: attached with it while it is cleared, detached when it is deleted. (PyThreadState_DeleteCurrent is not
     // in the stable ABI.)
     unsafe {
-        attached::attach(raw, |_py| ffi::PyThreadState_Clear(raw));
+        attached::attach(raw, false, |_py| ffi::PyThreadState_Clear(raw));
         ffi::PyThreadState_Delete(raw);
     }
     OWN_STATES.fetch_sub(1, Ordering::SeqCst);
