@@ -110,7 +110,7 @@ mod tests {
         let page = Page::of(&words).unwrap();
         page.begin(pid, 5, begun);
         let slot = page.take_slot(1, 1).unwrap();
-        slot.begin(1, (0, 0), &[b"GET /"], b"");
+        slot.begin(1, (0, 0), (b"GET", b"/"), b"");
         slot.end(
             &page,
             1,
