@@ -62,6 +62,14 @@ def begun(queue) -> None:
     wait_for(lambda: not queue.waiting(), "a daemon to take the request")
 
 
+def sleeping(queue, folder: Path, seconds: float):
+    """A request that sleeps in its application. One that was only taken may still be handed back."""
+    file = folder / f"sleeping-{seconds}"
+    request = queue.put(APP, f"sleep={seconds},{file}")
+    wait_for(file.exists, "the request to run")
+    return request
+
+
 @contextmanager
 def stopped(pid: int):
     """Stops a process meanwhile."""
@@ -166,11 +174,10 @@ def test_environ(start, queue):
     assert taken - 5 < float(queue.get(APP, "environ=mod_wsgi.queue_start").body) <= time.time()
 
 
-def test_drain(start, queue):
+def test_drain(start, queue, tmp_path):
     """Told to drain, a daemon finishes what it has, takes nothing new and ends; its exit handlers run."""
     daemon = start(threads=2)
-    busy = queue.put(APP, "sleep=0.5")
-    begun(queue)
+    busy = sleeping(queue, tmp_path, 0.5)
     daemon.drain()
     wait_for(lambda: queue.put(APP).near.close() or queue.waiting(), "the daemon to take nothing more")
     assert busy.finish().body == b"awake"
@@ -206,11 +213,10 @@ def test_replacement(start, queue):
     assert set(endings) == {Kind.END}
 
 
-def test_stop(start, queue):
+def test_stop(start, queue, tmp_path):
     """SIGTERM: requests have the time of shutdown-timeout, then they are cut off."""
     daemon = start(threads=2, shutdown_timeout=2)
-    short, long = queue.put(APP, "sleep=0.3"), queue.put(APP, "sleep=60")
-    begun(queue)
+    long, short = sleeping(queue, tmp_path, 60), sleeping(queue, tmp_path, 0.3)
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.hear() == ("Exiting", "shutdown_signal")
     assert short.finish().ending is Kind.END
@@ -218,11 +224,10 @@ def test_stop(start, queue):
     daemon.wait()
 
 
-def test_supervisor_gone(start, queue):
+def test_supervisor_gone(start, queue, tmp_path):
     """Without wsgid a daemon finishes what it has, and ends."""
     daemon = start()
-    busy = queue.put(APP, "sleep=0.3")
-    begun(queue)
+    busy = sleeping(queue, tmp_path, 0.3)
     daemon.control.close()
     assert busy.finish().ending is Kind.END
     assert daemon.wait() == 0

@@ -75,7 +75,11 @@ def do_touch(environ, start_response, path):
     return answer(start_response, b"touched")
 
 
-def do_sleep(environ, start_response, seconds):
+def do_sleep(environ, start_response, argument):
+    """Sleep so many seconds; SECONDS,FILE leaves a file when it begins."""
+    seconds, _, file = argument.partition(",")
+    if file:
+        Path(file).touch()
     time.sleep(float(seconds))
     return answer(start_response, b"awake")
 
