@@ -215,7 +215,7 @@ def test_replacement(start, queue):
 
 def test_stop(start, queue, tmp_path):
     """SIGTERM: requests have the time of shutdown-timeout, then they are cut off."""
-    daemon = start(threads=2, shutdown_timeout=2)
+    daemon = start(threads=2, shutdown_timeout=5)
     long, short = sleeping(queue, tmp_path, 60), sleeping(queue, tmp_path, 0.3)
     daemon.process.send_signal(signal.SIGTERM)
     assert daemon.hear() == ("Exiting", "shutdown_signal")

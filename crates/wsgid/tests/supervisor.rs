@@ -284,13 +284,13 @@ fn limits_of_a_drain() {
     let group = world.group("shop", "graceful-timeout=1 shutdown-timeout=1 env=FAKE=stubborn");
     let _configuration = world.configure(&[group]).unwrap();
     let old = world.await_trace("ready", 1).remove(0);
-    world.send(&ToSupervisor::Reload(b"shop".to_vec()), &[]);
-    world.await_trace("ready", 2);
     let start = Instant::now();
+    world.send(&ToSupervisor::Reload(b"shop".to_vec()), &[]);
     await_that("its end", || !is_alive(&old));
     let took = start.elapsed();
+    // Without these options it would be 20 s.
     assert!(
-        took > Duration::from_millis(1500) && took < Duration::from_millis(3500),
+        took > Duration::from_millis(1900) && took < Duration::from_secs(15),
         "{took:?}"
     );
     assert!(world.trace().contains(&format!("signal {old} SIGTERM")));
@@ -312,10 +312,13 @@ fn stop_leaves_nothing_behind() {
     let daemons = world.await_trace("ready", 3);
     let child = world.await_trace("child", 1);
     configuration.await_state(3, |state| matches!(state, State::Failed { .. }));
+    let start = Instant::now();
     world.send(&ToSupervisor::Stop, &[]);
-    let took = world.await_end();
+    world.await_end();
+    // Without the option it would be 5 s.
+    let took = start.elapsed();
     assert!(
-        took > Duration::from_millis(900) && took < Duration::from_millis(2500),
+        took > Duration::from_millis(900) && took < Duration::from_millis(4900),
         "{took:?}"
     );
     await_that("the end of all", || {
