@@ -18,6 +18,9 @@ use super::thread::active_visits;
 /// How long a turn lasts, in µs, before nobody waits for its end any more: a fifth of what CPython lets a thread compute
 /// while others wait (`sys.getswitchinterval`).
 const PATIENCE: u32 = 1000;
+/// How long a thread waits for turns, in µs, while others are faster: then it goes to the GIL, which is given to who waits
+/// there.
+const FAIRNESS: u32 = 6000;
 /// How often those who wait look at the time.
 const INTERVAL: Timespec = Timespec {
     tv_sec: 0,
@@ -80,8 +83,10 @@ pub(super) fn end() {
 /// Waits until it is the calling thread's turn; false if that takes too long.
 fn take() -> bool {
     if TURN.compare_exchange(FREE, TAKEN, Acquire, Relaxed).is_err() {
+        let came = now();
         while TURN.swap(WANTED, Acquire) != FREE {
-            if now().wrapping_sub(BEGUN.load(Relaxed)) > PATIENCE {
+            let now = now();
+            if now.wrapping_sub(BEGUN.load(Relaxed)) > PATIENCE || now.wrapping_sub(came) > FAIRNESS {
                 return false;
             }
             // Woken, or too late to sleep, or out of time: either way it looks again.
