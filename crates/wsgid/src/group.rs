@@ -237,9 +237,10 @@ impl Group {
             match daemon.said() {
                 Said::Nothing => return,
                 Said::Junk(what) => {
-                    // Whoever holds that socket is not to be trusted with requests.
-                    daemon.control = None;
+                    // Whoever holds that socket is not to be trusted with requests. First the signal: a daemon that sees the
+                    // end of its socket says that the supervisor is gone.
                     daemon.signal(Signal::KILL);
+                    daemon.control = None;
                     self.books.broke_protocol(id);
                     self.write(
                         Level::Error,
