@@ -314,7 +314,8 @@ def test_stop(start, what):
 @EVERY_MPM
 def test_graceful(start):
     """A graceful restart: what runs is finished by its old daemon, what comes is served by a new one."""
-    httpd = start("threads=4")
+    # The worker MPM needs room for the children of each generation.
+    httpd = start("threads=4", processes=3)
     pid = httpd.get("/shop/pid").text
     with ExitStack() as stack:
         running = [send(httpd, "/shop/wait/go", stack) for _ in range(2)]
