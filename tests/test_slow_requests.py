@@ -140,16 +140,18 @@ def test_queue_time(start_httpd):
         """
     )
 
-    def waiting() -> bool:
+    def group() -> dict:
         groups = json.loads(httpd.get("/status?format=json").body)["groups"]
-        return any(group["queue_length"] for group in groups if group["name"] == "one")
+        return next((group for group in groups if group["name"] == "one"), {"requests": {"running": 0}})
 
     gates = [httpd.root / name for name in ("first", "second")]
     threads = [background(httpd, f"/app/wait?{gates[0]}")]
     slow = "WSGI0450: slow request: GET /app/wait"
     wait_for(lambda: httpd.log.find(slow), "the first report")
+    # The status is up to a second old: the first one may still be in its queue.
+    wait_for(lambda: group()["requests"]["running"], "the first one to run")
     threads.append(background(httpd, f"/app/wait?{gates[1]}"))
-    wait_for(waiting, "the second request in the queue")
+    wait_for(lambda: group()["queue_length"], "the second request in the queue")
     begun = time.monotonic()
     wait_for(lambda: time.monotonic() - begun > 0.2, "a while")
     waited = time.monotonic() - begun
