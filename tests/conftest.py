@@ -97,9 +97,9 @@ def pytest_generate_tests(metafunc) -> None:
     python = Path(config.option.python).absolute() if config.option.python else None
     short = any(metafunc.definition.iter_markers("short")) and not python and not config.option.peer
     setups = {}
+    known = wanted(metafunc, "modes", modes(config))
     # Where nothing runs the mode does not matter.
-    known = modes(config)[:1] if "new_httpd" in metafunc.fixturenames else wanted(metafunc, "modes", modes(config))
-    for mode in known:
+    for mode in known[:1] if "new_httpd" in metafunc.fixturenames else known:
         beside = mode == "daemon" and "embedded" in modes(config)
         everywhere = not beside or any(metafunc.definition.iter_markers("mpms"))
         names = wanted(metafunc, "mpms", mpms(config) if everywhere else mpms(config)[:1])
