@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -29,19 +30,27 @@ def shop_config(options: str = "threads=4") -> str:
 # --- starts
 
 
-def test_hanging_groups(start_httpd):
-    """Groups whose daemons hang at their start do not start them all before a good one is started."""
-    names = [f"hanging{number}" for number in range(os.cpu_count() + 2)]
-    hanging = "".join(
-        f"WSGIDaemonProcess {name} processes=3 shutdown-timeout=1\n"
-        f"WSGIImportScript ${{ROOT}}/hang.py process-group={name} application-group=%{{GLOBAL}}\n"
-        for name in names
-    )
+def bad_groups(kind: str, options: str, script: str, text: str) -> tuple[list[str], str, Callable]:
+    """More groups than may start at a time: their names, what configures them (`%s` in `script` is the name), and what
+    writes their script."""
+    names = [f"{kind}{number}" for number in range(os.cpu_count() + 2)]
+    lines = [f"WSGIDaemonProcess {name} processes=3 {options}\n" + script.replace("%s", name) + "\n" for name in names]
 
     def prepare(httpd):
         shop.prepare(httpd)
-        httpd.write("hang.py", "import time\nwhile True:\n    time.sleep(1)\n")
+        httpd.write("bad.py", text)
 
+    return names, "".join(lines), prepare
+
+
+def test_hanging_groups(start_httpd):
+    """Groups whose daemons hang at their start do not start them all before a good one is started."""
+    names, hanging, prepare = bad_groups(
+        "hanging",
+        "shutdown-timeout=1",
+        "WSGIImportScript ${ROOT}/bad.py process-group=%s application-group=%{GLOBAL}",
+        "import time\nwhile True:\n    time.sleep(1)\n",
+    )
     httpd = start_httpd(hanging + shop_config(), prepare)
     assert httpd.get("/shop/pid").status == 200
     wait_for(lambda: len(httpd.log.find("WSGI0701: group 'hanging")) == 3 * len(names), "all starts", 60)
@@ -54,17 +63,12 @@ def test_hanging_groups(start_httpd):
 
 def test_group_that_fails_in_between(start_httpd):
     """While groups fail again and again a good one is reloaded as ever."""
-    names = [f"failing{number}" for number in range(os.cpu_count() + 2)]
-    failing = "".join(
-        f"WSGIDaemonProcess {name} processes=3\n"
-        f"WSGIScriptAlias /{name} ${{ROOT}}/fail.wsgi process-group={name} application-group=%{{GLOBAL}}\n"
-        for name in names
+    names, failing, prepare = bad_groups(
+        "failing",
+        "",
+        "WSGIScriptAlias /%s ${ROOT}/bad.py process-group=%s application-group=%{GLOBAL}",
+        "import no_such_module\n",
     )
-
-    def prepare(httpd):
-        shop.prepare(httpd)
-        httpd.write("fail.wsgi", "import no_such_module\n")
-
     httpd = start_httpd(failing + shop_config(), prepare)
     httpd.log.allow("WSGI071[0345]|WSGI0510|WSGI0401|Traceback|^  |ModuleNotFound|^$")
     for name in names:
