@@ -114,9 +114,13 @@ pub fn tell(server: Server<'_>) {
             if !told.contains(entry) {
                 told.push(*entry);
                 let (name, about) = (entry.0.to_string_lossy(), entry.1.to_string_lossy());
-                // "Has no effect: …" in the list of directives.
-                let about = about.replacen('H', "h", 1);
-                log::server::<Wsgi>(server, Level::Notice, format!("WSGI0163: {name} {about}").as_bytes());
+                // A sentence of its own in the list of directives.
+                let about = about.trim_start_matches("Has ");
+                log::server::<Wsgi>(
+                    server,
+                    Level::Notice,
+                    format!("WSGI0163: {name} has {about}").as_bytes(),
+                );
             }
         }
     }

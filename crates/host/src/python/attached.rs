@@ -44,7 +44,7 @@ unsafe fn restore(state: *mut ffi::PyThreadState, in_turn: bool) {
 }
 
 /// ns of `CLOCK_MONOTONIC`; only differences count.
-pub(super) fn nanos() -> u64 {
+fn nanos() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     (now.tv_sec as u64)
         .wrapping_mul(1_000_000_000)

@@ -10,9 +10,9 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use rustix::thread::futex::{Flags, wait as sleep, wake};
 use rustix::time::Timespec;
+use wsgi_core::clock;
 use wsgi_core::turns::Proofs;
 
-use super::attached::nanos;
 use super::thread::active_visits;
 
 /// How long a turn lasts, in µs, before nobody waits for its end any more: a fifth of what CPython lets a thread compute
@@ -98,5 +98,5 @@ fn take() -> bool {
 }
 
 fn now() -> u32 {
-    (nanos() / 1000) as u32
+    clock::monotonic() as u32
 }
