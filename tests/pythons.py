@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+from client import PATIENCE
 from httpd import child_can
 
 DEFAULT = Path("/usr/bin/python3")
@@ -51,7 +52,7 @@ class Python:
 def ask(path: Path) -> Python | None:
     """What a program says of itself; None if it is no working Python."""
     try:
-        run = subprocess.run([path, "-c", QUESTION], capture_output=True, text=True, timeout=30)
+        run = subprocess.run([path, "-c", QUESTION], capture_output=True, text=True, timeout=PATIENCE)
         version, prefix, shared, free_threaded = json.loads(run.stdout)
     except (OSError, ValueError, subprocess.TimeoutExpired):
         return None

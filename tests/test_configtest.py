@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from client import PATIENCE
 from httpd import APPS, child_user
 
 pytestmark = [pytest.mark.mpms("event"), pytest.mark.differs("says nothing of all that")]
@@ -261,7 +262,7 @@ def check(request):
 
     def run(httpd, *options) -> subprocess.CompletedProcess:
         command = [program, "check", "--config", httpd.config, "--server-root", httpd.root, *options]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
 
     return run
 

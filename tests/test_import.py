@@ -54,7 +54,8 @@ def notes(httpd, count: int) -> list[list[str]]:
 @pytest.mark.modes("embedded")
 def test_order(start_httpd):
     """Each child loads them before any request, in order of the configuration; a folder is none of them."""
-    server = start_httpd(CONFIG, prepare)
+    # One thread: another process of prefork would load them too.
+    server = start_httpd(CONFIG, prepare, threads=1)
     seen = notes(server, 5)
     (child,) = {pid for name, pid, group, _ in seen if group == "-"}
     assert int(child) in server.children()
@@ -145,7 +146,8 @@ def test_failures(start_httpd):
         httpd.write("exits.py", "import sys\nsys.exit(3)\n")
         httpd.write("late.py", NOTE.format(name="late") + APPLICATION)
 
-    server = start_httpd(FAILING, prepare)
+    # One thread: another process of prefork would fail too.
+    server = start_httpd(FAILING, prepare, threads=1)
     assert notes(server, 1)[0][0] == "late"
     server.log.expect_traceback("ValueError: on purpose")
     server.log.expect(r"WSGI0196.*WSGIImportScript.*exits\.py")

@@ -176,13 +176,18 @@ def test_floods(start_httpd, path):
         httpd.get(path)
     httpd.log.allow("WSGI0402|WSGI0409|^Traceback|^  |^KeyError")
     code = "WSGI0402" if path == "/fails" else "WSGI0409"
-    note = httpd.log.expect("^WSGI0121: 79 records like the next one were left out of this log$")[0]
-    assert note.client
-    assert len(httpd.log.find(f"^{code}: ")) == 21
-    if path == "/fails":
-        assert len(httpd.log.find("^KeyError: 'lost'$")) == 21
+    assert httpd.log.expect(r"^WSGI0121: \d+ records like the next one were left out of this log$")[0].client
     assert httpd.stop() == 0
-    httpd.log.expect("^WSGI0121: 30 repeated records were left out of the logs of this process$")
+    shown = len(httpd.log.find(f"^{code}: "))
+    if path == "/fails":
+        assert len(httpd.log.find("^KeyError: 'lost'$")) == shown
+    told = [int(record.text.split()[1]) for record in httpd.log.find("^WSGI0121: ")]
+    assert shown + sum(told) == 130
+    # 20 and the hundredth; on a machine that needs more than a minute they count anew.
+    assert 21 <= shown < 100
+    if shown == 21:
+        assert told == [79, 30]
+        assert httpd.log.find("^WSGI0121: 30 repeated records were left out of the logs of this process$")
 
 
 def test_prints_are_no_repetition(httpd):

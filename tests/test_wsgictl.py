@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pythons
-from client import Connection, wait_for
+from client import PATIENCE, Connection, wait_for
 from httpd import MARK, child_group, child_user, processes
 
 pytestmark = [pytest.mark.differs("has no wsgictl")]
@@ -43,7 +43,7 @@ def folder():
 class Command:
     """A running `wsgictl serve`, with what it says."""
 
-    def __init__(self, program: Path, folder: Path, arguments, **options):
+    def __init__(self, program: Path, folder: Path, arguments, environment=(), **options):
         self.mark = str(folder)
         self.output = folder / "said"
         with self.output.open("ab") as output:
@@ -53,7 +53,7 @@ class Command:
                 stdout=output,
                 stderr=output,
                 cwd=folder,
-                env={"PATH": os.environ["PATH"], "HOME": "/", "LANG": "C.UTF-8", MARK: self.mark},
+                env={"PATH": os.environ["PATH"], "HOME": "/", "LANG": "C.UTF-8", MARK: self.mark} | dict(environment),
                 start_new_session=True,
                 **options,
             )
@@ -76,14 +76,14 @@ class Command:
 
     def stop(self, how: signal.Signals = signal.SIGINT) -> int:
         self.process.send_signal(how)
-        status = self.process.wait(20)
+        status = self.process.wait(PATIENCE)
         wait_for(lambda: not processes(self.mark), "its processes to end")
         return status
 
     def kill(self) -> None:
         for pid in processes(self.mark):
             os.kill(pid, signal.SIGKILL)
-        self.process.wait(10)
+        self.process.wait(PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -131,12 +131,13 @@ def test_script(serve, folder, how):
 
 def test_private_files_are_removed(serve, folder):
     """Nothing is left on disk."""
-    before = set(Path(tempfile.gettempdir()).iterdir())
-    command = serve(write(folder / "app.wsgi", "x"))
+    private = folder / "private"
+    private.mkdir(mode=0o755)
+    command = serve(write(folder / "app.wsgi", "x"), environment={"TMPDIR": str(private)})
     assert command.get().status == 200
+    assert [path.name for path in private.iterdir() if path.name.startswith("wsgictl-")]
     assert command.stop() == 0
-    left = [path for path in set(Path(tempfile.gettempdir()).iterdir()) - before if "wsgi" in path.name]
-    assert [path for path in left if not path.name.startswith("wsgi-test-")] == []
+    assert list(private.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -256,7 +257,7 @@ def test_port_in_use(serve, folder):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         command = serve(write(folder / "app.wsgi", "x"), "--port", taken.getsockname()[1])
-        assert command.process.wait(20) == 1
+        assert command.process.wait(PATIENCE) == 1
     assert "WSGI06" in command.said()
 
 
@@ -279,7 +280,7 @@ def test_port_in_use(serve, folder):
 def test_refused(program, folder, arguments, words):
     """What is wrong is said in one go, before anything starts."""
     write(folder / "app.wsgi", "x")
-    run = subprocess.run([program, "serve", *arguments], cwd=folder, capture_output=True, text=True, timeout=30)
+    run = subprocess.run([program, "serve", *arguments], cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert run.returncode in (1, 2)
     for word in words:
         assert word in run.stderr
@@ -293,7 +294,7 @@ def test_unreadable_application(serve, folder):
     path = write(folder / "closed/app.wsgi", "x")
     path.parent.chmod(0o700)
     command = serve(path)
-    assert command.process.wait(20) == 1
+    assert command.process.wait(PATIENCE) == 1
     assert str(path.parent) in command.said()
 
 
@@ -301,7 +302,7 @@ def test_unreadable_application(serve, folder):
 
 
 def check(program, *arguments):
-    return subprocess.run([program, "check", *arguments], capture_output=True, text=True, timeout=60)
+    return subprocess.run([program, "check", *arguments], capture_output=True, text=True, timeout=PATIENCE)
 
 
 def test_check(program):

@@ -94,9 +94,9 @@ def threads(environ):
 
     def work(number):
         print(f"thread {number} begins ", end="")
-        turns[0].wait(15)
+        turns[0].wait(60)
         print(f"thread {number} ends")
-        turns[1].wait(15)
+        turns[1].wait(60)
 
     workers = [threading.Thread(target=work, args=(number,)) for number in range(4)]
     for worker in workers:

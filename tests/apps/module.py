@@ -104,14 +104,14 @@ def data(environ):
 
 def wait(environ):
     mod_wsgi.request_data()["name"] = environ["QUERY_STRING"]
-    arrived.wait(15)
-    leaving.wait(15)
+    arrived.wait(60)
+    leaving.wait(60)
     return sorted(data["name"] for data in mod_wsgi.active_requests.values() if "name" in data)
 
 
 def look(environ):
     mod_wsgi.request_data()["name"] = "look"
-    arrived.wait(15)
+    arrived.wait(60)
     seen = sorted(data["name"] for data in mod_wsgi.active_requests.values() if "name" in data)
     leaving.set()
     return seen

@@ -295,7 +295,7 @@ def stepwise_write(environ, start_response):
 
 
 def wait(path):
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not Path(path).exists():
         if time.monotonic() > deadline:
             raise TimeoutError(path)
