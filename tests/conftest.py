@@ -8,7 +8,8 @@ from textwrap import dedent
 import pytest
 
 import pythons
-from httpd import Httpd, Setup, assert_quiet, child_can, child_user, program, running
+from client import wait_for
+from httpd import Httpd, Setup, assert_quiet, child_can, child_user, connections, program, running
 
 PROJECT = Path(__file__).parent.parent
 MPMS = ("event", "worker", "prefork")
@@ -133,6 +134,8 @@ def httpd(module_httpd):
     assert module_httpd.process.poll() is None, "httpd is dead"
     module_httpd.log.begin()
     yield module_httpd
+    # What a request leaves in the log may come after its reply: it is not for the next test.
+    wait_for(lambda: not connections(module_httpd.port), "the server to be done with its requests")
     assert_quiet(module_httpd)
 
 

@@ -60,19 +60,24 @@ class ErrorLog:
         self.patterns: list[re.Pattern] = []
 
     def begin(self) -> None:
-        """Forgets everything so far."""
-        self.offset = self.path.stat().st_size if self.path.exists() else 0
+        """Forgets everything so far, but for a line that is still being written."""
+        self.offset += len(self._whole())
         self.expected.clear()
         self.patterns.clear()
 
     def records(self) -> list[Record]:
-        """All records since `begin`, without a last line that is still being written."""
+        """All records since `begin`."""
+        text = self._whole().decode("utf-8", "backslashreplace")
+        return [parse(line) for line in text.split("\n") if line]
+
+    def _whole(self) -> bytes:
+        """The lines since `begin`, without a last one that is still being written."""
         if not self.path.exists():
-            return []
+            return b""
         with self.path.open("rb") as file:
             file.seek(self.offset)
-            text = file.read().decode("utf-8", "backslashreplace")
-        return [parse(line) for line in text.split("\n")[:-1] if line]
+            text = file.read()
+        return text[: text.rfind(b"\n") + 1]
 
     def find(self, pattern: str) -> list[Record]:
         """The records since `begin` whose text matches."""

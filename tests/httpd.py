@@ -104,16 +104,28 @@ def ports() -> Iterator[int]:
 PORTS = ports()
 
 
-def free_port() -> int:
-    """The next of them that nobody listens at."""
+def hold_port() -> socket.socket:
+    """The next of them that nobody has, held: while this socket is open neither another run of the tests gets it, nor a
+    connection. httpd can listen there, since both mark their sockets for reuse, and this one does not listen."""
     for port in PORTS:
-        with socket.socket() as one:
-            try:
-                one.bind(("127.0.0.1", port))
-                return port
-            except OSError:
-                continue
+        held = socket.socket()
+        try:
+            held.bind(("127.0.0.1", port))
+        except OSError:
+            held.close()
+            continue
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return held
     raise AssertionError("there is always a next port")
+
+
+HELD: list[socket.socket] = []
+
+
+def free_port() -> int:
+    """A port beside that of an `Httpd`, held to the end of the run: there are few of them."""
+    HELD.append(hold_port())
+    return HELD[-1].getsockname()[1]
 
 
 def processes(mark: str) -> list[int]:
@@ -217,12 +229,14 @@ class Httpd:
 
     def __init__(self, setup: Setup, config: str = "", threads: int = 8, processes: int = 1, options: str = ""):
         self.setup = setup
-        self.port = free_port()
+        self._held = hold_port()
+        self.port = self._held.getsockname()[1]
         self.root = Path(tempfile.mkdtemp(prefix="wsgi-test-")).resolve()
         self.root.chmod(0o755)
         (self.root / "htdocs").mkdir()
         self.config = self.root / "httpd.conf"
         self.log = errorlog.ErrorLog(self.root / "error.log")
+        self._written: dict[Path, int] = {}
         self.process: subprocess.Popen | None = None
         self._threads, self._processes, self._options = threads, processes, options
         self.configure(config)
@@ -259,6 +273,13 @@ class Httpd:
         new = path.with_name(path.name + ".new")
         new.write_text(text)
         new.chmod(0o644)
+        # What changes is known by its time, which the system takes from a clock of ticks: two files within one would be
+        # the same.
+        written = new.stat().st_mtime_ns
+        if written <= (before := self._written.get(path, 0)):
+            written = before + 1_000_000
+            os.utime(new, ns=(written, written))
+        self._written[path] = written
         new.rename(path)
         return path
 
@@ -271,7 +292,8 @@ class Httpd:
 
     def check(self) -> subprocess.CompletedProcess:
         """Runs httpd's test of the configuration."""
-        return subprocess.run(self.command("-t"), capture_output=True, text=True, env=self._environment(), timeout=60)
+        command = self.command("-t")
+        return subprocess.run(command, capture_output=True, text=True, env=self._environment(), timeout=PATIENCE)
 
     def start(self) -> None:
         """Starts the server and waits until it is live."""
@@ -346,11 +368,12 @@ class Httpd:
                 os.kill(pid, signal.SIGKILL)
             except ProcessLookupError:
                 continue
-        process.wait(10)
+        process.wait(PATIENCE)
 
     def remove(self) -> None:
-        """Removes the server's folder."""
+        """Removes the server's folder, and leaves its port to others."""
         shutil.rmtree(self.root)
+        self._held.close()
 
     def pids(self) -> list[int]:
         """Every living process of this server, its parent included."""
