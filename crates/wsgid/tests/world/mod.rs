@@ -200,6 +200,14 @@ impl World {
         self.pids(what)
     }
 
+    /// Awaits so many daemons that are ready, and of which the supervisor has heard it: they write it down before.
+    pub fn await_ready(&self, count: usize) -> Vec<String> {
+        await_that(&format!("{count} that are heard"), || {
+            self.log().matches("WSGI0702").count() >= count
+        });
+        self.pids("ready")
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.path("log")).unwrap()
     }
