@@ -1,12 +1,17 @@
 //! The address that is listened on.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
+use std::os::fd::OwnedFd;
+
+use rustix::net::sockopt::set_socket_reuseaddr;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with};
 
 use crate::fault::Fault;
 
-/// Where to listen. Tried at once, because the answer of httpd to a port in use is several lines long.
-pub fn address(host: &str, port: u16) -> Result<SocketAddr, Fault> {
+/// Where to listen, and what keeps others from it until httpd does. Tried at once, because the answer of httpd to a port
+/// in use is several lines long.
+pub fn address(host: &str, port: u16) -> Result<(SocketAddr, OwnedFd), Fault> {
     let address = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
         Ok(ip) => SocketAddr::new(ip, port),
         Err(_) => (host, port)
@@ -20,8 +25,7 @@ pub fn address(host: &str, port: u16) -> Result<SocketAddr, Fault> {
                 )
             })?,
     };
-    let bound = TcpListener::bind(address).and_then(|listener| listener.local_addr());
-    bound.map_err(|error| match error.kind() {
+    hold(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrInUse => Fault::new(
             653,
             format!("{address} is in use by another server; choose another port by --port (0: any free one)"),
@@ -36,6 +40,21 @@ pub fn address(host: &str, port: u16) -> Result<SocketAddr, Fault> {
         ),
         _ => Fault::new(656, format!("cannot listen on {address}: {error}")),
     })
+}
+
+/// A socket that is bound there. httpd can be bound there too: it marks its sockets in the same way, and this one does
+/// not listen.
+fn hold(address: SocketAddr) -> io::Result<(SocketAddr, OwnedFd)> {
+    let family = if address.is_ipv4() {
+        AddressFamily::INET
+    } else {
+        AddressFamily::INET6
+    };
+    let held = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    set_socket_reuseaddr(&held, true)?;
+    bind(&held, &address)?;
+    let address = getsockname(&held)?.try_into()?;
+    Ok((address, held))
 }
 
 /// The URL that leads there from this machine.
@@ -55,12 +74,18 @@ pub fn url(address: SocketAddr, prefix: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::net::TcpListener;
+
     use super::*;
 
     #[test]
     fn addresses() {
-        let taken = address("127.0.0.1", 0).unwrap();
+        let (taken, _held) = address("127.0.0.1", 0).unwrap();
         assert_ne!(taken.port(), 0);
+        let (other, _held) = address("127.0.0.1", 0).unwrap();
+        assert_ne!(taken, other);
+        // As httpd does it.
+        TcpListener::bind(taken).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let in_use = address("127.0.0.1", listener.local_addr().unwrap().port()).unwrap_err();
         assert!(in_use.to_string().starts_with("WSGI0653"), "{in_use}");

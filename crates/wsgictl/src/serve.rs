@@ -38,7 +38,7 @@ pub fn serve(options: &Serve) -> Result<ExitCode, Fault> {
 
     let installation = Installation::find(&options.parts)?;
     let mpm = installation.httpd.mpm(options.mpm)?;
-    let address = address(&options.host, options.port)?;
+    let (address, _held) = address(&options.host, options.port)?;
     // From here on a signal is an event: the private folder must not be left behind.
     let (send, events) = channel();
     signals(send.clone())?;
@@ -122,16 +122,21 @@ enum Event {
 
 /// Follows the events until httpd has ended.
 fn attend(mut running: Running, events: &Receiver<Event>, banner: &str) -> Result<ExitCode, Fault> {
-    let (mut ready, mut stopping) = (false, false);
+    let (mut ready, mut stopping, mut again) = (false, false, false);
     for event in events {
         match event {
             Event::Ready if !ready => {
                 ready = true;
                 let mut out = io::stdout();
                 let _ = out.write_all(banner.as_bytes()).and_then(|()| out.flush());
+                if again {
+                    running.restart();
+                }
             }
             Event::Ready => {}
             Event::Changed(_) | Event::Signal(SIGUSR1) if stopping => {}
+            // The signal would end it.
+            Event::Changed(_) | Event::Signal(SIGUSR1) if !ready => again = true,
             Event::Changed(file) => {
                 let _ = writeln!(io::stderr(), "wsgictl: {} has changed; starting anew", file.display());
                 running.restart();
