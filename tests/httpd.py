@@ -334,15 +334,16 @@ class Httpd:
 
     def _let_connections_close(self) -> None:
         """The event MPM may crash when it is stopped while a thread of a child is about to be done with a connection,
-        since its main thread shuts the sockets that threads still have: those that are closing may finish.
+        since its main thread shuts the sockets that threads still have: those that are closing may finish, and so may
+        the daemons that they wait for.
 
         A thread that is about to be done needs hardly any time of the processor, however long it waits for it."""
         deadline, short = time.monotonic() + PATIENCE, time.monotonic() + 0.5
-        children = self.children()
+        pids = self.pids()
         used: dict[Path, int] = {}
 
         def closing() -> bool:
-            threads = {stat: ticks for pid in children for stat, ticks in busy(pid).items()}
+            threads = {stat: ticks for pid in pids for stat, ticks in busy(pid).items()}
             few = os.sysconf("SC_CLK_TCK") / 10
             return any(ticks - used.setdefault(stat, ticks) < few for stat, ticks in threads.items())
 

@@ -155,7 +155,7 @@ static TAKEN: Mutex<bool> = Mutex::new(false);
 static LEFT: Condvar = Condvar::new();
 /// For so long one waits for others. Whoever takes longer has a log that hangs, or does not exist any more: an application
 /// may have forked just when another thread was writing.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Turn {
     /// Waits for it; after [`PATIENCE`] it is taken.
