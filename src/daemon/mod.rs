@@ -68,7 +68,7 @@ pub fn run<'r>(request: Request<'r>, target: &'r Target<'r>, body: Body<'r>, gro
             }
             End::FilterAnswered => return Answer::FilterAnswered,
             End::Status(status) => return Answer::Status(status),
-            End::NotRun(reason) => return unavailable(request, group, reason, None),
+            End::NotRun(reason) => return unavailable(request, group, &reason, None),
             End::Failed(status, reason) => {
                 let text = format!("WSGI0141: process group {}: {reason}", group.name);
                 log::request::<Wsgi>(request, Level::Error, text.as_bytes());

@@ -1,5 +1,6 @@
 //! One exchange with a daemon: the request into the queue, the body after it, the reply back.
 
+use std::borrow::Cow;
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};
 use std::io::IoSlice;
@@ -38,7 +39,7 @@ pub enum End {
     /// Nothing was sent; the daemon said why in the log.
     Status(u16),
     /// Certainly not run.
-    NotRun(&'static str),
+    NotRun(Cow<'static, str>),
     /// Nothing was sent: this status, for this reason.
     Failed(u16, String),
     /// Not run; to be queued again.
@@ -91,7 +92,9 @@ impl<'r, 'e> Relay<'r, 'e> {
     ) -> End {
         let (near, far) = match group.pairs.take() {
             Ok(pair) => pair,
-            Err(Errno::MFILE | Errno::NFILE) => return End::NotRun("this httpd child has no descriptors left"),
+            Err(Errno::MFILE | Errno::NFILE) => {
+                return End::NotRun("this httpd child has no descriptors left".into());
+            }
             Err(error) => return End::Failed(500, format!("no socketpair can be made: {error}")),
         };
         let nonce = nonce();
@@ -138,9 +141,9 @@ impl<'r, 'e> Relay<'r, 'e> {
             Ok(()) => drop(far), // From now on only the daemon holds it.
             Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS) => {
                 group.pairs.put(near, far);
-                return End::NotRun("its queue is full");
+                return End::NotRun("its queue is full".into());
             }
-            Err(error) => return End::Failed(503, format!("its queue cannot be reached: {error}")),
+            Err(error) => return End::NotRun(format!("its queue cannot be reached: {error}").into()),
         }
         let body = !matches!(new.body, wire::Body::None) && !encoded.body_inline;
         let mut rest = Vec::new();
@@ -412,9 +415,9 @@ impl<'r, 'e> Relay<'r, 'e> {
             let started = matches!(self.near.receive(&mut rest, &mut self.incoming.files, false), Ok(1..));
             match stop {
                 // Who takes it now says so, or finds that it is withdrawn: it has waited for that long.
-                Stop::GivenUp if !started => return End::NotRun("its daemons cannot be started"),
+                Stop::GivenUp if !started => return End::NotRun("its daemons cannot be started".into()),
                 Stop::Late if !started && self.group.queue_timeout.is_some() => {
-                    return End::NotRun("no daemon was free within queue-timeout");
+                    return End::NotRun("no daemon was free within queue-timeout".into());
                 }
                 _ => {}
             }
