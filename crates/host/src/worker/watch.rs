@@ -204,10 +204,10 @@ impl Watch {
     fn orphaned(&mut self) {
         if self.supervised {
             self.supervised = false;
-            let text = "WSGI0504: wsgid is gone: this daemon finishes its requests and ends";
-            self.daemon.log.log(Level::Error, text.as_bytes());
             // From now on nobody else watches the time.
             self.drain(self.parts.graceful);
+            let text = "WSGI0504: wsgid is gone: this daemon finishes its requests and ends";
+            self.daemon.log.log(Level::Error, text.as_bytes());
         }
     }
 
