@@ -184,6 +184,28 @@ def connections(port: int) -> int:
     return sum(1 for line in lines if line[1].endswith(f":{port:04X}") and line[3] in states)
 
 
+def listener(port: int) -> str:
+    """The socket that listens at a port, as it is shown among descriptors."""
+    lines = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+    (inode,) = [line[9] for line in lines if line[1].endswith(f":{port:04X}") and line[3] == "0A"]
+    return f"socket:[{inode}]"
+
+
+def descriptors(pid: int) -> list[str]:
+    """What a process has open; nothing when it has ended."""
+    found = []
+    try:
+        entries = list(Path(f"/proc/{pid}/fd").iterdir())
+    except OSError:
+        return found
+    for entry in entries:
+        try:
+            found.append(str(entry.readlink()))
+        except OSError:
+            continue  # closed meanwhile
+    return found
+
+
 PROCESSES = {
     "event": "StartServers 1\nServerLimit 8\nThreadsPerChild {threads}\nMinSpareThreads 1\nMaxSpareThreads {workers}",
     "worker": "StartServers 1\nServerLimit 8\nThreadsPerChild {threads}\nMinSpareThreads 1\nMaxSpareThreads {workers}",
@@ -359,8 +381,11 @@ class Httpd:
         self.log.expect("resuming normal operations", before + 1)
 
     def graceful(self) -> None:
-        """Restarts the server; its old children finish their requests."""
+        """Restarts the server; its old children finish their requests, and take no more."""
+        old, port = self.children(), listener(self.port)
         self.restart(signal.SIGUSR1)
+        # One that has not heard of it yet would answer by the old configuration, or not at all (prefork).
+        wait_for(lambda: not any(port in descriptors(pid) for pid in old), "the old children to stop listening")
 
     def kill(self, process: subprocess.Popen) -> None:
         """Ends whatever is left of the server, by force."""

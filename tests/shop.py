@@ -5,7 +5,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from client import Connection, wait_for
-from httpd import Httpd
+from httpd import Httpd, descriptors
 
 CONFIG = """
 SetEnvIf Request_URI . test.folder=${{ROOT}}/traces
@@ -26,6 +26,11 @@ def send(httpd: Httpd, target: str, stack: ExitStack) -> Connection:
     return connection
 
 
+def served(httpd: Httpd) -> str:
+    """The pid of the daemon that answers, for groups with limits so short that a slow machine may exceed them."""
+    return wait_for(lambda: (reply := httpd.get("/shop/pid")).status == 200 and reply.text, "a daemon to answer")
+
+
 def begun(httpd: Httpd, name: str, count: int = 1) -> None:
     """Waits until so many requests have left that trace."""
     wait_for(lambda: len(traces(httpd, name)) >= count, f"{name} {count} times")
@@ -39,17 +44,6 @@ def traces(httpd: Httpd, name: str) -> list:
 def release(httpd: Httpd, name: str) -> None:
     """Ends the requests that wait for that name."""
     (httpd.root / "traces" / name).touch()
-
-
-def descriptors(pid: int) -> list[str]:
-    """What a process has open."""
-    found = []
-    for entry in Path(f"/proc/{pid}/fd").iterdir():
-        try:
-            found.append(str(entry.readlink()))
-        except OSError:
-            continue  # closed meanwhile
-    return found
 
 
 def sockets(pid: int) -> list[str]:

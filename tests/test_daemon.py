@@ -104,7 +104,8 @@ def test_processes(start_httpd):
     """As many processes as are asked for; each answers."""
     httpd = start_httpd(group(options="processes=3 threads=1"))
     wait_for(lambda: len(httpd.log.find("WSGI0702: group 'shop'")) == 3, "three daemons")
-    assert len(httpd.daemons()) == 4  # and one of the group that the tests have anyway
+    httpd.log.expect("WSGI0702: group 'tests'")  # which the tests have anyway
+    assert len(httpd.daemons()) == 4
 
 
 def test_environment(start_httpd):
@@ -327,16 +328,21 @@ def test_response_socket_timeout(start_httpd, option):
     httpd = start_httpd("Timeout 300\n" + group(options=f"threads=1 {option}"))
     # The start of a daemon may take longer than that.
     wait_for(lambda: httpd.get("/shop/pid").status == 200, "the daemon")
-    with httpd.connect() as connection:
-        connection.send_head("GET", "/shop/flood")
-        assert connection.head().status == 200
+    with ExitStack() as stack:
+
+        def flooded() -> bool:
+            connection = stack.enter_context(httpd.connect())
+            connection.send_head("GET", "/shop/flood")
+            return connection.head().status == 200
+
+        wait_for(flooded, "a reply that nobody takes")
         # Who waits for the thread has no longer than socket-timeout either.
         wait_for(lambda: httpd.get("/shop/pid").status == 200, "the thread to be free")
     httpd.log.allow("WSGI0141: process group shop: no answer within socket-timeout")
 
 
 @pytest.mark.mpms("event")
-@pytest.mark.parametrize(("option", "statuses"), [("", {200, 503}), ("connect-timeout=15", {200})])
+@pytest.mark.parametrize(("option", "statuses"), [("", {200, 503}), ("connect-timeout=60", {200})])
 def test_full_queue(start_httpd, option, statuses):
     """A full queue refuses at once, unless `connect-timeout=` lets requests wait for a place in it."""
     httpd = start_httpd(

@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import signal
 import subprocess
 import threading
@@ -128,8 +129,14 @@ def test_queue_timeout(start):
     # The start of a daemon may take longer than that.
     wait_for(lambda: httpd.get("/shop/pid").status == 200, "the daemon")
     with ExitStack() as stack:
-        first = send(httpd, "/shop/wait/go", stack)
-        begun(httpd, "begun-go")
+
+        def running():
+            connection = send(httpd, "/shop/wait/go", stack)
+            # It may have waited too long itself.
+            wait_for(lambda: traces(httpd, "begun-go") or readable(connection), "it to run")
+            return traces(httpd, "begun-go") and connection
+
+        first = wait_for(running, "a request to run")
         others = [send(httpd, "/shop/ran/late", stack) for _ in range(3)]
         replies = [connection.reply() for connection in others]
         assert [reply.status for reply in replies] == [503] * 3
@@ -139,6 +146,11 @@ def test_queue_timeout(start):
     wait_for(lambda: httpd.get("/shop/pid").status == 200, "the daemon")
     assert not traces(httpd, "ran-late")
     httpd.log.expect("WSGI0142: process group shop did not take the request: no daemon was free within queue-timeout")
+
+
+def readable(connection) -> bool:
+    """Whether there is an answer."""
+    return bool(select.select([connection.socket], [], [], 0)[0])
 
 
 def test_client_leaves_queue(start):
@@ -223,7 +235,7 @@ def test_waiting_while_start_fails(start_httpd):
 @EVERY_MPM
 def test_supervisor_killed(start):
     """Running requests finish, waiting ones wait, the service is back within two seconds."""
-    httpd = start("threads=1", threads=16)
+    httpd = start("threads=1 graceful-timeout=60", threads=16)
     with ExitStack() as stack:
         first = send(httpd, "/shop/wait/go", stack)
         begun(httpd, "begun-go")
@@ -249,9 +261,9 @@ def test_parent_killed(start, busy):
         if busy:
             connection = send(httpd, "/shop/wait/go", stack)
             begun(httpd, "begun-go")
-        children = httpd.children()
         httpd.process.kill()
-        httpd.process.wait(5)
+        httpd.process.wait(PATIENCE)
+        children = httpd.children()  # nobody makes more of them now
         if busy:
             release(httpd, "go")
             assert connection.reply().status == 200
@@ -315,7 +327,7 @@ def test_stop(start, what):
 def test_graceful(start):
     """A graceful restart: what runs is finished by its old daemon, what comes is served by a new one."""
     # The worker MPM needs room for the children of each generation.
-    httpd = start("threads=4", processes=3)
+    httpd = start("threads=4 graceful-timeout=60", processes=3)
     pid = httpd.get("/shop/pid").text
     with ExitStack() as stack:
         running = [send(httpd, "/shop/wait/go", stack) for _ in range(2)]

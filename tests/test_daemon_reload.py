@@ -39,7 +39,7 @@ def prepare(httpd):
 @pytest.mark.parametrize("reload", ["On", "Off"])
 def test_graceful_under_load(start_httpd, reload):
     """Graceful restarts every two seconds, with eight-second requests in flight: none fails, none is cut."""
-    config = BASE.format(options="processes=2 threads=8") + f"WSGIGracefulReload {reload}\n"
+    config = BASE.format(options="processes=2 threads=8 graceful-timeout=60") + f"WSGIGracefulReload {reload}\n"
     httpd = start_httpd(config, prepare, threads=16)
     first = set(httpd.daemons())
     with ExitStack() as stack:
@@ -194,7 +194,7 @@ def test_young_daemons_killed(start_httpd):
 def test_evicted(start_httpd):
     """SIGUSR1: a new daemon is there first; then the old one has what is left of eviction-timeout for its requests."""
     httpd = start_httpd(
-        BASE.format(options="threads=2 graceful-timeout=60 eviction-timeout=2 shutdown-timeout=1"), prepare
+        BASE.format(options="threads=2 graceful-timeout=60 eviction-timeout=5 shutdown-timeout=1"), prepare
     )
     pid = int(httpd.get("/shop/pid").text)
     with httpd.connect() as short, httpd.connect() as long:
@@ -221,8 +221,13 @@ def test_startup_timeout(start_httpd):
 
     config = "WSGIDaemonProcess slow startup-timeout=1\n" + LATE.replace("=shop", "=slow")
     httpd = start_httpd(BASE.format(options="threads=2") + config, prepare_more)
-    wait_for(lambda: httpd.get("/late").status == 503, "the group to fail")
-    httpd.log.expect("WSGI0509: requests have found no script that can be loaded for startup-timeout", 2)
+    text = "WSGI0509: requests have found no script that can be loaded for startup-timeout"
+
+    def failed() -> bool:
+        # Each try needs requests; one that is not READY in time itself has none.
+        return httpd.get("/late").status == 503 and len(httpd.log.find(text)) >= 2
+
+    wait_for(failed, "the group to fail")
     httpd.log.expect("WSGI0713: group 'slow'")
     httpd.log.allow(".")
     httpd.write("late.wsgi", OWN.format(text="mended"))

@@ -87,6 +87,8 @@ def test_sigterm_to_all(start_httpd, daemons):
     """An init system that signals every process of the service: what runs is finished, and the stop is httpd's."""
     httpd = start_httpd(shop_config("threads=4 shutdown-timeout=60"), shop.prepare)
     (supervisor,) = httpd.supervisors()
+    # One that is still being started would only die of the signal.
+    httpd.log.expect("WSGI0702: group 'tests'")
     with ExitStack() as stack:
         first = shop.send(httpd, "/shop/wait/go", stack)
         shop.begun(httpd, "begun-go")
@@ -145,6 +147,7 @@ def test_moved_log_of_kept_daemons(start_httpd):
         file.rename(file.with_suffix(".old"))
     httpd.process.send_signal(signal.SIGUSR1)
     wait_for(lambda: log.exists() and main.exists(), "the new logs")
+    httpd.log.expect("resuming normal operations")
     traces = str(httpd.root / "traces/own")
     wait_for(lambda: output(own) == [traces, str(log)], "the log of the host, and what is the application's own")
     for pid in before - {own}:

@@ -5,11 +5,13 @@ PATH_INFO names what is done to the next request; `/pid` is an ordinary answer, 
 
 import array
 import ctypes
+import fcntl
 import json
 import os
 import select
 import socket
 import struct
+import termios
 import time
 from pathlib import Path
 
@@ -103,9 +105,10 @@ class Stolen:
             pass
 
     def begin(self) -> None:
-        """Sends a head and some of the body, and waits until the client has it."""
+        """Sends a head and some of the body, and waits until httpd has received that, and nothing else with it."""
         self.send(self.head(), self.frame(DATA, b"begun"))
-        time.sleep(0.05)
+        while any(fcntl.ioctl(self.far, termios.TIOCOUTQ, bytes(4))):
+            time.sleep(0.001)
 
 
 TRICKS = {}
