@@ -204,3 +204,15 @@ def wait_for(condition, what: str, timeout: float = PATIENCE):
             return value
         assert time.monotonic() < deadline, f"waited {timeout} s for {what}"
         time.sleep(0.01)
+
+
+def settled(check, timeout: float = PATIENCE) -> None:
+    """Runs `check` until it finds nothing wrong: numbers that another process counts are not all there at once."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            return check()
+        except AssertionError:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)

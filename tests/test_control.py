@@ -35,6 +35,10 @@ def run(httpd, *arguments, check: bool = True) -> subprocess.CompletedProcess:
     return done
 
 
+WITHOUT_LOCK = "could be read without it"
+"""In stacks that were taken so, since Python's lock was not to be had for a second: a slow machine may be why."""
+
+
 def pid_of(httpd) -> int:
     return int(httpd.get("/app/pid").body)
 
@@ -82,7 +86,7 @@ def test_status_of_own_processes(start_httpd):
     httpd.graceful()
     wait_for(lambda: (group := own()) and pid not in [process["pid"] for process in group["processes"]], "its end")
     # What it has counted moves to where it is kept.
-    wait_for(lambda: own()["requests"]["completed"] == 1, "its request")
+    wait_for(lambda: (group := own()) and group["requests"]["completed"] == 1, "its request")
 
 
 def test_live(start_httpd):
@@ -118,8 +122,8 @@ def test_renew(start_httpd, command):
     httpd = start_httpd(CONTROL)
     before = pid_of(httpd)
     said = run(httpd, command, "shop").stdout
-    after = pid_of(httpd)
-    assert after != before
+    # The old one takes no more as soon as it has heard.
+    after = wait_for(lambda: (pid := pid_of(httpd)) != before and pid, "an answer of the new one")
     assert said == f"shop: {command}ed; served by process {after}\n"
     wait_for(lambda: before not in httpd.daemons(), "the end of the old one")
     httpd.log.expect("WSGI0740")
@@ -162,7 +166,7 @@ def test_stacks(start_httpd):
 
     def waiting() -> str | None:
         text = run(httpd, "stacks", "shop").stdout
-        return text if "in wait_for_the_file" in text else None
+        return text if "in wait_for_the_file" in text and WITHOUT_LOCK not in text else None
 
     text = wait_for(waiting, "the application to wait")
     (httpd.root / "open").touch()
@@ -199,7 +203,7 @@ def test_stacks_of_interpreters(start_httpd):
 
     def both() -> str | None:
         text = run(httpd, "stacks", "shop").stdout
-        return text if text.count("in wait_for_the_file") == 2 else None
+        return text if text.count("in wait_for_the_file") == 2 and WITHOUT_LOCK not in text else None
 
     text = wait_for(both, "both to wait")
     gate.touch()
@@ -233,14 +237,13 @@ def test_stacks_with_the_lock_held(start_httpd):
     thread = threading.Thread(target=httpd.get, args=(f"/app/hold?{pipe}",))
     thread.start()
 
-    def without_lock() -> str | None:
+    def without_lock() -> bool:
         text = run(httpd, "stacks", "shop").stdout
-        return text if "could be read without it" in text else None
+        return WITHOUT_LOCK in text and "in do_hold" in text
 
-    text = wait_for(without_lock, "the lock to be held")
+    wait_for(without_lock, "the lock to be held")
     os.close(os.open(pipe, os.O_WRONLY))
     thread.join()
-    assert "in do_hold" in text, text
 
 
 def test_refusals(start_httpd):

@@ -5,10 +5,11 @@ import os
 import re
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
-from client import Connection, wait_for
+from client import PATIENCE, Connection, wait_for
 from errorlog import FORMAT, ErrorLog
 from httpd import free_port
 
@@ -26,25 +27,43 @@ def background(httpd, target: str) -> threading.Thread:
     return thread
 
 
+def shown(log: ErrorLog, what: str, ask: Callable[[], Callable]) -> Callable:
+    """Waits until the log shows a slow request so. `ask` sends one and returns what ends it, as does this. On a slow
+    machine a request may not be where it is to be seen when its only report comes: then there is another one."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        end = ask()
+        try:
+            wait_for(lambda: log.find(what), what, 5)
+            return end
+        except AssertionError:
+            end()
+            if time.monotonic() > deadline:
+                raise
+
+
 @pytest.mark.short
 def test_while_it_is_slow(start_httpd):
     """The report comes while the request runs, once, with the stack of its thread; fast ones have none."""
     httpd = start_httpd(CONFIG)
     httpd.get("/app")
-    gate = httpd.root / "open"
-    thread = background(httpd, f"/app/wait?{gate}&secret")
+    gates = []
+
+    def ask():
+        gate = httpd.root / f"open{len(gates)}&secret"
+        gates.append(gate)
+        thread = background(httpd, f"/app/wait?{gate}")
+        return lambda: (gate.touch(), thread.join())
+
+    end = shown(httpd.log, "in wait_for_the_file", ask)
     # On a slow machine others may take long as well.
     slow = r"WSGI0450: slow request: GET /app/wait \(application group"
-    (record,) = wait_for(lambda: httpd.log.find(slow), "the report")
-    assert thread.is_alive()
-    assert "secret" not in record.text
-    wait_for(lambda: httpd.log.find("in wait_for_the_file"), "the stack")
+    assert not [record for record in httpd.log.find(slow) if "secret" in record.text]
     # Where Python's lock was not to be had for a second, it is the stack that comes later that is logged so.
     assert httpd.log.find("WSGI045[01]: .*GET /app/wait")[-1].client
-    (httpd.root / "open&secret").touch()
-    thread.join()
+    end()
     httpd.get("/app")
-    assert len(httpd.log.find(slow)) == 1
+    assert 1 <= len(httpd.log.find(slow)) <= len(gates)
     httpd.log.allow("WSGI045[01]|^ +File |^ +[a-z]")
 
 
@@ -76,17 +95,26 @@ def test_virtual_host(start_httpd):
     """The report is in the log of the host that was asked, with the client."""
     port = free_port()
     httpd = start_httpd(HOST.format(port=port, format=FORMAT))
-    log, gate = ErrorLog(httpd.root / "second.log"), httpd.root / "open"
-    with Connection(port) as connection:
-        connection.send_head("GET", f"/app/wait?{gate}", {"Host": "second", "Connection": "close"})
-        # The latter where Python's lock was not to be had for a second.
-        record = log.expect("WSGI0450: slow request: GET /app/wait|WSGI0451: .* slow request GET /app/wait")[0]
-        log.expect("in wait_for_the_file")
-        gate.touch()
-        assert connection.reply().status == 200
-    assert record.client
+    log, gates = ErrorLog(httpd.root / "second.log"), []
+
+    def get(target: str) -> None:
+        with Connection(port) as connection:
+            assert connection.get(target, {"Host": "second", "Connection": "close"}).status == 200
+
+    def ask():
+        gate = httpd.root / f"open{len(gates)}"
+        gates.append(gate)
+        thread = threading.Thread(target=get, args=(f"/app/wait?{gate}",))
+        thread.start()
+        return lambda: (gate.touch(), thread.join())
+
+    get("/app")  # loads it
+    end = shown(log, "in wait_for_the_file", ask)
+    # The latter where Python's lock was not to be had for a second.
+    assert log.find("WSGI0450: slow request: GET /app/wait|WSGI0451: .* slow request GET /app/wait")[-1].client
+    end()
     assert not httpd.log.find("in wait_for_the_file")
-    httpd.log.allow("WSGI0450.*its Python stack follows")
+    httpd.log.allow("WSGI0450.*(its Python stack follows|it is not in Python code)")
 
 
 def test_while_the_body_comes(start_httpd):
@@ -99,7 +127,7 @@ def test_while_the_body_comes(start_httpd):
         httpd.log.expect("WSGI0450: slow request: POST /app/read")
         connection.send(half)
         assert connection.reply().body == str(2 * len(half)).encode()
-    httpd.log.allow("^ +File |^ +[a-z]")
+    httpd.log.allow("WSGI0451|^ +File |^ +[a-z]")
 
 
 def test_lock_held(start_httpd):
@@ -108,10 +136,13 @@ def test_lock_held(start_httpd):
     pipe = httpd.root / "pipe"
     os.mkfifo(pipe)
     pipe.chmod(0o666)
-    thread = background(httpd, f"/app/hold?{pipe}")
-    wait_for(lambda: httpd.log.find("WSGI0450.*its Python stack follows"), "the report")
-    os.close(os.open(pipe, os.O_WRONLY))
-    thread.join()
+    httpd.get("/app")  # loads it
+
+    def ask():
+        thread = background(httpd, f"/app/hold?{pipe}")
+        return lambda: (os.close(os.open(pipe, os.O_WRONLY)), thread.join())
+
+    shown(httpd.log, "WSGI0450: slow request: GET /app/hold.*its Python stack follows", ask)()
     httpd.log.allow("WSGI045[01]|^ +File |^ +[a-z]")
 
 

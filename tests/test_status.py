@@ -7,7 +7,7 @@ import threading
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
-from client import wait_for
+from client import settled, wait_for
 from httpd import GROUP
 
 pytestmark = [pytest.mark.mpms("event"), pytest.mark.differs("it has no such handler")]
@@ -39,11 +39,16 @@ def test_counts(start_httpd):
     httpd = start_httpd(STATUS + APP)
     for _ in range(5):
         assert httpd.get("/hello").status == 200
-    group = wait_for(lambda: (found := group_of(httpd))["requests"]["completed"] == 5 and found, "five requests")
-    assert group["requests"]["status"] == [0, 5, 0, 0, 0]
-    assert group["requests"]["failed"] == 0
-    assert group["times"]["request_time"]["count"] == 5
-    assert group["times"]["application_time"]["count"] == 5
+
+    def counted():
+        group = group_of(httpd)
+        assert group["requests"]["completed"] == 5
+        assert group["requests"]["status"] == [0, 5, 0, 0, 0]
+        assert group["requests"]["failed"] == 0
+        assert group["times"]["request_time"]["count"] == 5
+        assert group["times"]["application_time"]["count"] == 5
+
+    settled(counted)
 
 
 def test_page(start_httpd):
@@ -79,6 +84,11 @@ def test_openmetrics(start_httpd):
         httpd.get("/hello")
     httpd.get("/metrics/status?404")
     wait_for(lambda: group_of(httpd)["requests"]["completed"] == 4, "four requests")
+    settled(lambda: numbers(httpd))
+
+
+def numbers(httpd) -> None:
+    """What there is to be read of one request with status 404 and three with 200."""
     reply = httpd.get("/wsgi-status?format=openmetrics")
     assert reply.header("Content-Type") == "application/openmetrics-text; version=1.0.0; charset=utf-8"
     families = {family.name: family for family in text_string_to_metric_families(reply.body.decode())}
