@@ -127,7 +127,7 @@ def test_request_finished(httpd, group):
 def test_cpu_time(httpd):
     """The time on the processor is that of the request's thread."""
     finished = told(httpd, "burn")["request_finished"]
-    assert finished["cpu_user_time"] >= 0.04
+    assert finished["cpu_time"] >= 0.05
     assert finished["cpu_time"] == pytest.approx(finished["cpu_user_time"] + finished["cpu_system_time"])
 
 

@@ -142,7 +142,7 @@ def test_graceful_under_load(server):
         while not done.is_set():
             try:
                 statuses.append(server.get("/sub/pid").status)
-            except OSError as error:
+            except (OSError, EOFError) as error:
                 statuses.append(repr(error))
 
     threads = [threading.Thread(target=ask) for _ in range(3)]
@@ -158,10 +158,10 @@ def test_graceful_under_load(server):
         for thread in threads:
             thread.join()
     wrong = [status for status in statuses if status != 200]
-    # httpd's prefork closes connections that a child has accepted but not read when it is told to go.
-    assert not wrong or (
-        server.setup.mpm == "prefork" and len(wrong) < 10 and all("reset" in str(one) for one in wrong)
-    )
+    # httpd's prefork closes a connection that a child has accepted but not read when it is told to go: one for each of
+    # eight children, three times.
+    closed = [one for one in wrong if re.search("reset|closed by the server", str(one))]
+    assert not wrong or (server.setup.mpm == "prefork" and wrong == closed and len(wrong) <= 24)
     assert len(statuses) > 60
 
 
