@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 from client import PATIENCE
@@ -42,7 +42,7 @@ class Python:
         """Whether the module should run it."""
         return self.version >= OLDEST and self.shared and not self.free_threaded
 
-    @property
+    @cached_property
     def readable(self) -> bool:
         """Whether httpd's children may read it."""
         return child_can([str(self.path), "-c", "import encodings, json"])
