@@ -179,7 +179,8 @@ def test_large_frame(httpd, trick, reason):
 def test_silence(httpd):
     """A daemon that took a request and says nothing: 504 after socket-timeout."""
     assert victim(httpd, "silent", "silent").status == 504
-    httpd.log.expect("WSGI0141: process group silent: no answer within socket-timeout", 2)  # the thief waits as well
+    # The thief waits as well, and may be too late, too.
+    httpd.log.expect("WSGI0141: process group silent: no answer within socket-timeout")
 
 
 @pytest.mark.usefixtures("unharmed")
