@@ -10,6 +10,7 @@ pub mod clock;
 pub mod configtest;
 pub mod daemon_options;
 pub mod directive;
+pub mod doze;
 pub mod group;
 pub mod header;
 pub mod interpreter;

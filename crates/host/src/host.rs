@@ -15,7 +15,7 @@ use crate::environment::Value;
 use crate::fence::fence;
 use crate::gate::Gate;
 use crate::python::{
-    Interpreter, Python, Visit, abandon, active_visits, close_doors, end_nudging, nudge, nudge_on, own_states,
+    Interpreter, Nudging, Python, Visit, abandon, active_visits, close_doors, end_nudging, nudge, own_states,
     raise_in_thread, spawn, thread_ident,
 };
 use crate::stats::Stats;
@@ -173,7 +173,9 @@ impl Host {
     pub fn tell(&self, news: News) -> mpsc::Receiver<()> {
         let (done, told) = mpsc::channel();
         let (groups, gate) = (self.groups().clone(), Arc::clone(&self.telling));
+        let nudging = Nudging::begin();
         let _ = spawn(move || {
+            let _nudging = nudging;
             let _passage = gate.enter();
             for group in &groups {
                 // The first of them is the main one, which a thread has to be introduced to first.
@@ -263,7 +265,7 @@ impl Host {
             abandon();
             return std::mem::forget(self);
         }
-        nudge_on();
+        let _nudging = Nudging::begin();
         let deadline = Instant::now() + patience;
         if !comes_true(deadline, || active_visits() == 0) {
             self.abandon(patience);

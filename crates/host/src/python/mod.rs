@@ -31,7 +31,7 @@ pub use extension::extension;
 pub use fork::{Fork, is_forked, watch_forks};
 pub use interpreter::Interpreter;
 pub use interrupt::{raise_in_thread, thread_ident};
-pub use nudge::{end_nudging, nudge, nudge_on, spawn};
+pub use nudge::{Nudging, end_nudging, nudge, spawn};
 pub use object::{Kept, Object};
 pub use room::{Filling, Room};
 pub use thread::{Visit, abandon, active_visits, close_doors, own_states, thread_number};

@@ -1,13 +1,14 @@
 //! The cure for a fault of CPython before 3.13: a thread that waits for the GIL asks only threads of *its own* interpreter
 //! to give it up. So a thread that computes in one interpreter starves all others, until it waits for something itself.
 //!
-//! The cure: while requests run, a thread of each interpreter asks for the GIL from time to time, and so keeps it going
-//! round. Needed only where there are several interpreters.
+//! The cure: while requests run, while applications are told something, and while Python ends, a thread of each interpreter
+//! asks for the GIL from time to time, and so keeps it going round. Needed only where there are several interpreters.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
+
+use wsgi_core::doze::Doze;
 
 use super::interpreter::is_before;
 use super::thread::active_visits;
@@ -15,13 +16,11 @@ use super::thread::active_visits;
 /// Twice the time that CPython lets a thread compute while others wait (`sys.getswitchinterval`).
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// Somebody sleeps, see [`next`].
-static ASLEEP: AtomicBool = AtomicBool::new(false);
-/// Nobody may sleep: Python is ending.
-static ALERT: AtomicBool = AtomicBool::new(false);
+/// Where those threads are while they are not needed.
+static DOZE: Doze = Doze::new();
+/// How many there are of [`Nudging`].
+static ALERTS: AtomicUsize = AtomicUsize::new(0);
 static ENDED: AtomicBool = AtomicBool::new(false);
-static SLEEP: Mutex<()> = Mutex::new(());
-static WAKE: Condvar = Condvar::new();
 
 /// Calls `ask` in a thread of its own from time to time, if this Python needs it. It shall attach to an interpreter and
 /// detach again.
@@ -36,23 +35,33 @@ pub fn nudge(ask: impl Fn() + Send + 'static) {
     }
 }
 
-/// Keeps those threads at it, even without requests, while Python ends.
-pub fn nudge_on() {
-    ALERT.store(true, Ordering::SeqCst);
-    wake();
+/// Keeps those threads at it as long as it exists, even without requests.
+pub struct Nudging(());
+
+impl Nudging {
+    /// Wakes them.
+    pub fn begin() -> Nudging {
+        ALERTS.fetch_add(1, Ordering::SeqCst);
+        DOZE.wake();
+        Nudging(())
+    }
+}
+
+impl Drop for Nudging {
+    fn drop(&mut self) {
+        ALERTS.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 /// Ends those threads, soon.
 pub fn end_nudging() {
     ENDED.store(true, Ordering::SeqCst);
-    wake();
+    DOZE.wake();
 }
 
 /// Called when a request has begun.
 pub(super) fn wake_if_asleep() {
-    if ASLEEP.load(Ordering::SeqCst) {
-        wake();
-    }
+    DOZE.wake();
 }
 
 /// Starts a thread of the host's own. It gets no signals: those belong to the threads that httpd has made. Without a
@@ -73,24 +82,10 @@ pub fn spawn(work: impl FnOnce() + Send + 'static) -> Option<JoinHandle<()>> {
 /// Waits until it is time to ask again; false when there is nothing to ask for any more.
 fn next() -> bool {
     thread::sleep(INTERVAL);
-    if !is_awake() {
-        let guard = SLEEP.lock().unwrap_or_else(PoisonError::into_inner);
-        // A request that begins after this sees it; one that began before is seen by the condition.
-        ASLEEP.store(true, Ordering::SeqCst);
-        drop(
-            WAKE.wait_while(guard, |()| !is_awake())
-                .unwrap_or_else(PoisonError::into_inner),
-        );
-    }
+    DOZE.until(is_awake);
     !ENDED.load(Ordering::SeqCst)
 }
 
 fn is_awake() -> bool {
-    active_visits() > 0 || ALERT.load(Ordering::SeqCst) || ENDED.load(Ordering::SeqCst)
-}
-
-fn wake() {
-    let _guard = SLEEP.lock().unwrap_or_else(PoisonError::into_inner);
-    ASLEEP.store(false, Ordering::SeqCst);
-    WAKE.notify_all();
+    active_visits() > 0 || ALERTS.load(Ordering::SeqCst) > 0 || ENDED.load(Ordering::SeqCst)
 }
