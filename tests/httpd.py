@@ -247,6 +247,11 @@ class Httpd:
 
     `threads` is the number of requests served at a time; under a threaded MPM by `processes` children.
     `options` are further ones of the daemon process group.
+
+    A graceful restart while a request runs needs `processes` for the new children as well as for the old ones: without
+    them the worker MPM may start none before that request ends ("AH00288: scoreboard is full"). It takes over places of
+    threads that left SERVER_DEAD behind; but those that have woken up before its listener thread says `dying` leave
+    SERVER_GRACEFUL, and all may.
     """
 
     def __init__(self, setup: Setup, config: str = "", threads: int = 8, processes: int = 1, options: str = ""):

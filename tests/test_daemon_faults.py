@@ -326,7 +326,7 @@ def test_stop(start, what):
 @EVERY_MPM
 def test_graceful(start):
     """A graceful restart: what runs is finished by its old daemon, what comes is served by a new one."""
-    # The worker MPM needs room for the children of each generation.
+    # Room for the children of three generations.
     httpd = start("threads=4 graceful-timeout=60", processes=3)
     pid = httpd.get("/shop/pid").text
     with ExitStack() as stack:

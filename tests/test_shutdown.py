@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from client import wait_for
+from httpd import program_of
 
 # What becomes of daemons stands in test_daemon_reload.py.
 pytestmark = pytest.mark.modes("embedded")
@@ -113,8 +114,9 @@ def test_many_restarts(server):
 
 
 @pytest.mark.parametrize("path", ["/main", "/sub"])
-def test_graceful_finishes_requests(server, path):
+def test_graceful_finishes_requests(start_httpd, path):
     """A request that is under way at a graceful restart is answered whole by its old process."""
+    server = start_httpd(BASE, prepare=lambda httpd: httpd.folder("traces"), processes=2)
     with begin(server, f"{path}/waiting") as connection:
         server.graceful()
         assert server.get(f"{path}/pid").status == 200
@@ -180,12 +182,24 @@ def test_daemon_threads(server, path):
 @pytest.mark.differs("crashes now and then")
 @pytest.mark.parametrize("path", ["/main", "/sub"])
 def test_busy_daemon_thread(server, path):
-    """Nor do they when they are busy; before CPython 3.12 one interpreter's busy thread starves all others."""
+    """Nor do they when they are busy; before CPython 3.13 one interpreter's busy thread starves all others."""
     with server.connect() as connection:
         assert connection.get("/other/at_exit").status == 200
         assert connection.get(f"{path}/busy_daemon_thread").status == 200
     assert server.stop() == 0
     server.log.allow("AH00045|AH00046|WSGI03")
+
+
+@pytest.mark.short
+@pytest.mark.differs("crashes now and then")
+@pytest.mark.parametrize("path", ["/main", "/sub"])
+def test_graceful_with_busy_daemon_thread(server, path):
+    """Nor do they keep the old child of a graceful restart, for which httpd has endless patience."""
+    with server.connect() as connection:
+        (pid,) = {connection.get(target).text for target in ("/other/at_exit", f"{path}/busy_daemon_thread")}
+    server.graceful()
+    wait_for(lambda: not program_of(int(pid)), "the old child's end")
+    assert traces(server, "atexit") == sorted(["other", path[1:]])
 
 
 @pytest.mark.differs("does not wait for it")

@@ -68,7 +68,7 @@ def busy_daemon_thread(environ, start_response):
 
     threading.Thread(target=spin, daemon=True).start()
     atexit.register(trace, "atexit")
-    return answer(start_response)
+    return answer(start_response, os.getpid())
 
 
 def thread(environ, start_response):
