@@ -314,13 +314,14 @@ impl Host {
     /// Ends with threads stuck inside: the exit handlers run if that is possible in time, in a thread that may get
     /// stuck as well.
     fn abandon(&self, patience: Duration) {
+        let (requests, states) = (active_visits(), own_states());
         let text = format!(
-            "WSGI0302: the process ends with {} requests running and {} thread states left; exit handlers run, but \
-             Python is not finalised",
-            active_visits(),
-            own_states()
+            "WSGI0302: the process ends with {requests} requests running and {states} thread states left; exit handlers \
+             run, but Python is not finalised"
         );
-        self.server.log.log(Level::Warning, text.as_bytes());
+        // Without requests it is only that threads take long for their last steps.
+        let level = if requests > 0 { Level::Warning } else { Level::Info };
+        self.server.log.log(level, text.as_bytes());
         abandon();
         let (done, wait) = mpsc::channel();
         let groups = self.groups().clone();

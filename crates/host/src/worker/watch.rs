@@ -394,9 +394,11 @@ impl Watch {
                 entry::exit(0)
             });
         }
+        // No request runs: on a busy machine threads may still take a while for their last steps.
+        let patience = parts.shutdown.map_or(PATIENCE * 5, |limit| limit / 2).max(PATIENCE);
         pulse.stop();
         if let Some(slow) = parts.slow {
-            slow.stop(PATIENCE);
+            slow.stop(patience);
         }
         if let Some(told) = told_end {
             // It ends, empty, when they have been told.
@@ -407,7 +409,7 @@ impl Watch {
         loop {
             match Arc::try_unwrap(daemon) {
                 Ok(daemon) => {
-                    daemon.host.stop_shared(PATIENCE);
+                    daemon.host.stop_shared(patience);
                     return 0;
                 }
                 Err(shared) => {
