@@ -153,6 +153,7 @@ def readable(connection) -> bool:
     return bool(select.select([connection.socket], [], [], 0)[0])
 
 
+@pytest.mark.mpms("event")  # one child has all requests
 def test_client_leaves_queue(start):
     """A request whose client leaves while it waits is not run."""
     httpd = start("threads=1")
@@ -419,4 +420,4 @@ def test_junk(start, how):
     httpd.log.expect("WSGI0141: process group shop: the daemon broke the protocol", 3)
     httpd.log.allow("WSGI0720|WSGI0710|WSGI0520|WSGI05")
     assert wait_for(lambda: httpd.get("/shop/pid").status == 200, "service")
-    assert httpd.children() == children
+    assert set(httpd.children()) >= set(children)
