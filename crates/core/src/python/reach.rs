@@ -101,12 +101,13 @@ mod tests {
 
     #[test]
     fn a_closed_folder_is_named_behind_links_too() {
-        let base = std::env::temp_dir().join(format!("wsgi-reach-{}", std::process::id()));
+        let base = tempfile::tempdir().unwrap();
+        let base = base.path();
         let closed = base.join("closed");
         fs::create_dir_all(closed.join("in")).unwrap();
         fs::write(closed.join("in/file"), "").unwrap();
         symlink("closed/in", base.join("link")).unwrap();
-        for (folder, mode) in [(&base, 0o755), (&closed, 0o700)] {
+        for (folder, mode) in [(base, 0o755), (&*closed, 0o700)] {
             fs::set_permissions(folder, fs::Permissions::from_mode(mode)).unwrap();
         }
         let (file, stranger) = (closed.join("in/file"), u32::MAX - 7);
@@ -127,7 +128,6 @@ mod tests {
         let member = who(stranger, &[stranger, stat.gid()], |_| false);
         let listed = who(stranger, &[], |_| true);
         let seen = [&other, &member, &listed].map(|who| (who.barrier(&file), who.cannot_read(&file)));
-        fs::remove_dir_all(&base).unwrap();
         assert_eq!((linked.as_ref(), direct.as_ref()), (Some(&closed), Some(&closed)));
         assert_eq!(own, None);
         assert_eq!(seen, [(Some(closed), true), (None, false), (None, false)]);
