@@ -293,8 +293,10 @@ def test_stacks_stay_together(start, queue, query, limit):
         with theirs:
             daemon = start(PRELOAD, errors=theirs, shutdown_timeout=1, **{limit: 2})
         stuck = queue.put(APP, query, group="other")
-        assert daemon.hear()[1] == limit
-        daemon.drain()
+        said, reason = daemon.hear()
+        assert reason == limit
+        if said == "Replace":  # otherwise it ends by itself, and may have
+            daemon.drain()
         assert stuck.finish().ending is None
         daemon.wait()
         records = list(iter(lambda: log.recv(1 << 20).decode(), ""))
