@@ -317,6 +317,13 @@ class Httpd:
         path.chmod(0o777)
         return path
 
+    def pipe(self, name: str) -> Path:
+        """Makes a named pipe that the children may open."""
+        path = self.root / name
+        os.mkfifo(path)
+        path.chmod(0o666)
+        return path
+
     def check(self) -> subprocess.CompletedProcess:
         """Runs httpd's test of the configuration."""
         command = self.command("-t")

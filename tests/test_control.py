@@ -224,16 +224,14 @@ def test_stacks_of_nobody(start_httpd):
         lambda httpd: httpd.write("app.py", "raise ValueError('broken')\n"),
     )
     said = "broken: no process is there at the moment\n"
-    wait_for(lambda: run(httpd, "stacks", "broken").stdout == said, "a pause between starts", 60)
+    wait_for(lambda: run(httpd, "stacks", "broken").stdout == said, "a pause between starts")
     httpd.log.allow("WSGI|broken|Traceback|File|raise")
 
 
 def test_stacks_with_the_lock_held(start_httpd):
     """The same when a C extension does not give Python's lock back."""
     httpd = start_httpd(CONTROL)
-    pipe = httpd.root / "pipe"
-    os.mkfifo(pipe)
-    pipe.chmod(0o666)
+    pipe = httpd.pipe("pipe")
     thread = threading.Thread(target=httpd.get, args=(f"/app/hold?{pipe}",))
     thread.start()
 

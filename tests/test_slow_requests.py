@@ -133,9 +133,7 @@ def test_while_the_body_comes(start_httpd):
 def test_lock_held(start_httpd):
     """Who keeps Python's lock is reported nonetheless; the stack follows when it is to be had."""
     httpd = start_httpd(CONFIG)
-    pipe = httpd.root / "pipe"
-    os.mkfifo(pipe)
-    pipe.chmod(0o666)
+    pipe = httpd.pipe("pipe")
     httpd.get("/app")  # loads it
 
     def ask():
