@@ -95,10 +95,7 @@ impl Group {
             entry_timeout: options.connect_timeout,
             write_timeout: options.response_socket_timeout.or(options.socket_timeout),
             longest_header: options.header_buffer_size,
-            pairs: Pool::new(
-                options.send_buffer_size.max(options.receive_buffer_size),
-                options.socket_timeout.unwrap_or(timeout),
-            ),
+            pairs: Pool::new(options.send_buffer_size.max(options.receive_buffer_size)),
             queue_timeout: options.queue_timeout,
             socket_timeout: options.socket_timeout.unwrap_or(timeout),
             client_timeout: timeout,

@@ -5,13 +5,14 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair, sockopt,
 };
+
+use super::relay::MOMENT;
 
 /// A pair that no exchange uses.
 pub struct Idle {
@@ -34,7 +35,6 @@ pub struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// Size of their buffers.
     buffer: usize,
-    patience: Duration,
 }
 
 /// Bytes that may wait in each direction unless the administrator says otherwise: as many as the system grants, which is
@@ -44,12 +44,10 @@ const BUFFER: usize = 256 * 1024;
 const MOST_IDLE: usize = 32;
 
 impl Pool {
-    /// No pairs yet. `buffer`: how many bytes may wait in each direction; `None`: [`BUFFER`]. `patience`: how long
-    /// [`Near::receive`] waits.
-    pub fn new(buffer: Option<u64>, patience: Duration) -> Pool {
+    /// No pairs yet. `buffer`: how many bytes may wait in each direction; `None`: [`BUFFER`].
+    pub fn new(buffer: Option<u64>) -> Pool {
         Pool {
             idle: Mutex::default(),
-            patience,
             buffer: buffer.map_or(BUFFER, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         }
     }
@@ -64,7 +62,7 @@ impl Pool {
                 return Ok((near, far));
             }
         }
-        new(self.buffer, self.patience)
+        new(self.buffer)
     }
 
     /// Keeps a pair for the next request, if `far` is the other end of `near`.
@@ -77,12 +75,12 @@ impl Pool {
     }
 }
 
-fn new(buffer: usize, patience: Duration) -> Result<(Near, OwnedFd), Errno> {
+fn new(buffer: usize) -> Result<(Near, OwnedFd), Errno> {
     let (socket, far) = socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     for end in [&socket, &far] {
         sockopt::set_socket_send_buffer_size(end, buffer)?;
     }
-    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(patience))?;
+    sockopt::set_socket_timeout(&socket, sockopt::Timeout::Recv, Some(MOMENT))?;
     let inode = inode(far.as_fd())?;
     let near = Near {
         socket,
@@ -119,8 +117,8 @@ impl Near {
         sendmsg(&self.socket, slices, &mut SendAncillaryBuffer::default(), flags)
     }
 
-    /// Receives, with `wait` only when something is there; how many bytes, 0 at the end of the stream. Descriptors that
-    /// come along are kept in `files`, two at the most: one is more than a daemon may send.
+    /// Receives what is there, with `wait` what comes within a [`MOMENT`]; how many bytes, 0 at the end of the stream.
+    /// Descriptors that come along are kept in `files`, two at the most: one is more than a daemon may send.
     ///
     /// # Errors
     /// `AGAIN` when nothing is there, or came in time.

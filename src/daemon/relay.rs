@@ -56,6 +56,8 @@ const ENTRY: Duration = Duration::from_millis(20);
 const SLICES: usize = 64;
 /// From this age on a request does not run before its daemon has said so.
 const ANNOUNCED: Duration = Duration::from_micros(STARTED_AFTER_US);
+/// For so long an exchange waits for nothing but its daemon, before it looks after clocks, the client and its group as well.
+pub const MOMENT: Duration = Duration::from_millis(20);
 /// How often a waiting request looks after its group.
 const LOOK: Duration = Duration::from_millis(500);
 /// How soon the client is asked again for more of the body where its connection cannot be watched (HTTP/2).
@@ -181,13 +183,15 @@ impl<'r, 'e> Relay<'r, 'e> {
         let entered = now();
         let mut last = entered;
         let mut readable = false;
+        // Most answers, and most parts of long ones, come within a moment: these cost one system call.
+        let mut soon = deadline.is_none_or(|deadline| entered + MOMENT < deadline);
         loop {
             if self.send_some() {
                 last = now();
             }
             let begun = self.incoming.reader.begun();
-            // A daemon that runs the request and waits for nothing: there is only its answer to wait for.
-            let patient = begun && self.starved.is_none() && !self.unsent();
+            // A daemon that waits for nothing: there is only its answer to wait for.
+            let patient = soon && self.starved.is_none() && !self.unsent();
             if patient || readable {
                 readable = false;
                 match self.receive(buffer, filled, &mut large, patient) {
@@ -215,9 +219,10 @@ impl<'r, 'e> Relay<'r, 'e> {
                         }
                         // Only now: passing it on may have taken as long as the client wished.
                         last = now();
+                        soon = true;
                     }
-                    Err(Errno::AGAIN) if patient => return Err(Stop::Silent),
-                    Err(Errno::INTR | Errno::AGAIN) => {}
+                    Err(Errno::AGAIN) => soon = false,
+                    Err(Errno::INTR) => {}
                     Err(_) => return Err(Stop::Gone),
                 }
                 continue;
