@@ -14,6 +14,7 @@ pub mod doze;
 pub mod group;
 pub mod header;
 pub mod interpreter;
+pub mod keeping;
 pub mod limits;
 pub mod log_line;
 pub mod proxy;

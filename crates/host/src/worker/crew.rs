@@ -1,12 +1,35 @@
 //! Whose turn it is: of the threads that have nothing to do, one waits for the next request (the leader), the others
 //! wait for their turn. The last one that became idle is the next leader, so that few threads stay warm.
+//!
+//! A leader that has got a request hands over, or keeps the lead while it runs it (`wsgi_core::keeping`); then the lookout
+//! hands over for it when that takes too long.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread::sleep;
+use std::time::Duration;
+
+use wsgi_core::doze::Doze;
+use wsgi_core::keeping::{Keeping, Shown, is_too_long};
+
+use super::entry::{CpuClock, Usage};
+use crate::stats::micros;
+
+/// How often, in µs, the lookout looks at a request while which the lead is kept, and how long one runs before.
+const LOOK: u64 = 1_000;
+/// So often in a row the lookout finds nobody who keeps the lead, before it sleeps.
+const QUIET: u32 = 8;
 
 /// The threads of a daemon.
 pub struct Crew {
     state: Mutex<State>,
     seats: Vec<Condvar>,
+    /// Since when the leader runs a request, in µs; 0: it does not.
+    kept: AtomicU64,
+    dismissed: AtomicBool,
+    lookout: Doze,
+    /// There is a lookout.
+    watched: AtomicBool,
 }
 
 #[derive(Default)]
@@ -16,7 +39,25 @@ struct State {
     chosen: Option<usize>,
     /// Those that wait for their turn, the last one on top.
     idle: Vec<usize>,
-    dismissed: bool,
+    /// How many run a request.
+    busy: usize,
+    /// When the last request was taken, in µs.
+    last: u64,
+    keeping: Keeping,
+    /// The clock of the thread that keeps the lead, and what it showed when its request began.
+    clock: Option<(CpuClock, u64)>,
+}
+
+/// What a thread that has taken a request comes back with.
+pub struct Errand(Option<Kept>);
+
+/// A request that runs while its thread keeps the lead.
+struct Kept {
+    since: u64,
+    /// Nobody else ran a request when it began.
+    alone: bool,
+    /// What its thread had used by then.
+    usage: Usage,
 }
 
 impl Crew {
@@ -25,18 +66,44 @@ impl Crew {
         Crew {
             state: Mutex::default(),
             seats: (0..threads).map(|_| Condvar::new()).collect(),
+            kept: AtomicU64::new(0),
+            dismissed: AtomicBool::new(false),
+            lookout: Doze::new(),
+            watched: AtomicBool::new(false),
         }
     }
 
-    /// Waits until it is the turn of thread `me` to lead; false when the crew has been dismissed.
-    pub fn lead(&self, me: usize) -> bool {
+    /// Waits until it is the turn of thread `me` to lead, which may come back from an `errand`; false when the crew has
+    /// been dismissed.
+    pub fn lead(&self, me: usize, errand: Option<Errand>) -> bool {
+        let mut leads = false;
+        let mut shown = None;
+        if let Some(Errand(Some(kept))) = &errand {
+            leads = self.take_back(kept.since);
+            shown = Some(match (leads, kept.alone) {
+                (false, true) => Shown::Waited,
+                (false, false) => Shown::Long,
+                (true, false) => Shown::Unclear,
+                (true, true) if Usage::own().sleeps > kept.usage.sleeps => Shown::Waited,
+                (true, true) => Shown::Quick,
+            });
+        }
         let mut state = self.lock();
-        if !state.led && !state.dismissed {
+        if errand.is_some() {
+            state.busy -= 1;
+        }
+        if let Some(shown) = shown {
+            state.keeping.learn(shown);
+        }
+        if self.is_dismissed() {
+            return false;
+        }
+        if leads || !state.led {
             state.led = true;
             return true;
         }
         state.idle.push(me);
-        while !state.dismissed {
+        while !self.is_dismissed() {
             if state.chosen == Some(me) {
                 state.chosen = None;
                 return true;
@@ -46,9 +113,81 @@ impl Crew {
         false
     }
 
-    /// Ends the leadership of the calling thread: it has something to do.
-    pub fn hand_over(&self) {
+    /// The leader, the calling thread with that clock, has a request to run: it hands over, or keeps the lead meanwhile.
+    pub fn go(&self, clock: Option<CpuClock>) -> Errand {
+        let now = micros();
         let mut state = self.lock();
+        let after = now.saturating_sub(std::mem::replace(&mut state.last, now));
+        state.busy += 1;
+        let keeps = state.keeping.take(after) && self.watched.load(Ordering::Relaxed) && !self.is_dismissed();
+        if !keeps {
+            self.hand_over(state);
+            return Errand(None);
+        }
+        let usage = Usage::own();
+        state.clock = clock.map(|clock| (clock, usage.cpu));
+        let alone = state.busy == 1;
+        drop(state);
+        self.kept.store(now, Ordering::SeqCst);
+        self.lookout.wake();
+        Errand(Some(Kept {
+            since: now,
+            alone,
+            usage,
+        }))
+    }
+
+    /// Hands over for a leader that keeps the lead for too long; until the crew is dismissed.
+    pub fn look_out(&self) {
+        self.watched.store(true, Ordering::SeqCst);
+        while !self.is_dismissed() {
+            self.lookout
+                .until(|| self.kept.load(Ordering::SeqCst) != 0 || self.is_dismissed());
+            let mut quiet = 0;
+            let mut wait = LOOK;
+            while quiet < QUIET && !self.is_dismissed() {
+                sleep(Duration::from_micros(wait));
+                wait = LOOK;
+                let since = self.kept.load(Ordering::SeqCst);
+                let age = micros().saturating_sub(since);
+                if since == 0 {
+                    quiet += 1;
+                } else if age < LOOK {
+                    quiet = 0;
+                    wait -= age;
+                } else {
+                    quiet = 0;
+                    self.end_if_too_long(since, age);
+                }
+            }
+        }
+    }
+
+    /// Hands over for the leader, whose request runs since then, if there is a reason.
+    fn end_if_too_long(&self, since: u64, age: u64) {
+        let state = self.lock();
+        let used = state
+            .clock
+            .and_then(|(clock, begun)| clock.micros()?.checked_sub(begun));
+        if is_too_long(age, used.unwrap_or(0)) && self.take_back(since) {
+            self.hand_over(state);
+        }
+    }
+
+    /// Sends all threads home that have nothing to do, now and later.
+    pub fn dismiss(&self) {
+        {
+            let _state = self.lock();
+            self.dismissed.store(true, Ordering::SeqCst);
+        }
+        self.lookout.wake();
+        for seat in &self.seats {
+            seat.notify_one();
+        }
+    }
+
+    /// Ends the leadership of the leader.
+    fn hand_over(&self, mut state: MutexGuard<'_, State>) {
         match state.idle.pop() {
             Some(next) => {
                 state.chosen = Some(next);
@@ -59,12 +198,15 @@ impl Crew {
         }
     }
 
-    /// Sends all threads home that have nothing to do, now and later.
-    pub fn dismiss(&self) {
-        self.lock().dismissed = true;
-        for seat in &self.seats {
-            seat.notify_one();
-        }
+    /// Ends that the lead is kept since then; false if that has ended.
+    fn take_back(&self, since: u64) -> bool {
+        self.kept
+            .compare_exchange(since, 0, Ordering::SeqCst, Ordering::SeqCst)
+            .is_ok()
+    }
+
+    fn is_dismissed(&self) -> bool {
+        self.dismissed.load(Ordering::SeqCst)
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -160,6 +160,12 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
             return unusable(&log, &format!("it gets no thread: {error}"));
         }
     }
+    if threads > 1 {
+        let own = Arc::clone(&daemon);
+        let lookout = std::thread::Builder::new().name(String::from("wsgi-lookout"));
+        // Without it no thread keeps the lead.
+        let _ = lookout.spawn(move || own.crew.look_out());
+    }
     let slow = settings.slow_requests.map(|limit| {
         let log: Arc<dyn ServerLog> = Arc::<StandardError>::clone(&log);
         Slow::watch(&daemon.host, log, limit)

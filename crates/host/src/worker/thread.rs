@@ -11,6 +11,7 @@ use wsgi_core::wire::request::{self, Head};
 
 use super::activity::Board;
 use super::crew::Crew;
+use super::entry::CpuClock;
 use super::exchange::{Body, Connection, Shared};
 use super::family::Family;
 use super::log::StandardError;
@@ -68,12 +69,18 @@ impl Daemon {
     /// The life of thread `me`.
     pub fn work(&self, me: usize) {
         let mut buffer = Queue::buffer();
-        while self.crew.lead(me) {
-            let taken = self.take(&mut buffer);
-            self.crew.hand_over();
+        let clock = CpuClock::own();
+        let (mut errand, mut crowded) = (None, false);
+        while self.crew.lead(me, errand) {
+            let taken = self.take(&mut buffer, crowded);
+            errand = Some(self.crew.go(clock));
             if let Some(taken) = taken {
                 // The fence of the request itself lies deeper; what panics here costs this one exchange.
-                fence(|| self.serve(me, &buffer[..taken.len], taken.far, taken.awaited));
+                let waited = fence(|| {
+                    let datagram = &buffer[..taken.len];
+                    self.serve(me, taken, datagram)
+                });
+                crowded = waited.unwrap_or(false);
             }
         }
         self.present.fetch_sub(1, Ordering::SeqCst);
@@ -81,9 +88,10 @@ impl Daemon {
     }
 
     /// Waits for a request, as the leader; `None` when there is nothing to wait for any more.
-    fn take(&self, buffer: &mut Vec<u8>) -> Option<Taken> {
+    fn take(&self, buffer: &mut Vec<u8>, crowded: bool) -> Option<Taken> {
+        let mut crowded = crowded && !self.board.draining.load(Ordering::SeqCst);
         loop {
-            match self.queue.pop(buffer) {
+            match self.queue.pop(buffer, std::mem::take(&mut crowded)) {
                 Ok(Popped::Request(taken)) => return Some(taken),
                 Ok(Popped::Nothing) => {}
                 Ok(Popped::Off(taken)) => {
@@ -105,19 +113,29 @@ impl Daemon {
         }
     }
 
-    fn serve(&self, me: usize, datagram: &[u8], far: Option<OwnedFd>, awaited: u64) {
+    /// Serves a request; whether it had waited for a thread that takes it.
+    fn serve(&self, me: usize, taken: Taken, datagram: &[u8]) -> bool {
         let request = match request::Request::decode(datagram) {
             Ok(request) => request,
-            Err(error) => return self.refuse(&error.to_string()),
+            Err(error) => {
+                self.refuse(&error.to_string());
+                return false;
+            }
         };
-        let Some(far) = far else {
-            return self.refuse("no reply socket came with it");
-        };
+        let queued = request.enqueued < taken.awaited;
+        match taken.far {
+            Some(far) => self.exchange(me, &request, (datagram.len(), queued), far),
+            None => self.refuse("no reply socket came with it"),
+        }
+        queued
+    }
+
+    /// Runs a request of that `length`, which `queued` for a thread, and answers through the far end of its reply pair.
+    fn exchange(&self, me: usize, request: &request::Request<'_>, (length, queued): (usize, bool), far: OwnedFd) {
         let now = micros();
         let waited = now.saturating_sub(request.enqueued);
         // Who came to a thread that was free has hardly had the time to leave.
-        let queued = request.enqueued < awaited || waited > FRESH;
-        if request.expired(now) || queued && abandoned(&far) {
+        if request.expired(now) || (queued || waited > FRESH) && abandoned(&far) {
             return;
         }
         let epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -170,7 +188,7 @@ impl Daemon {
             request_start: head.request_start,
             queue_start: epoch - i64::try_from(waited).unwrap_or(0),
             daemon_start: epoch,
-            queue_bytes: datagram.len() as u64,
+            queue_bytes: length as u64,
             https: head.https,
             header_only: head.header_only,
             log_level: Level::from_raw(head.log_level.into()),

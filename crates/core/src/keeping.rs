@@ -1,0 +1,229 @@
+//! Whether the thread that takes a daemon's requests keeps their queue to itself while it runs one.
+//!
+//! A thread whose request may wait for something hands the queue to another one first. That costs two changes of threads
+//! per request, and then the threads meet at Python's lock. Where no request ever waits, nobody could use the time in
+//! between, and the thread can keep the queue. So keeping it is tried now and then while requests come one upon the
+//! other, goes on as long as they are seen not to wait, and ends when two of them did within a short time. (A lookout
+//! takes the queue from a thread that sleeps, or computes for long: [`is_too_long`].)
+
+/// How long after the one before a request may come, in µs, to be one of many that come one upon the other.
+pub const DENSE: u64 = 2_000;
+/// So many dense requests in a row, before the queue is kept.
+const STREAK: u32 = 16;
+/// So many requests that did not wait, before a trial has succeeded.
+const PROOFS: u32 = 16;
+/// So much of a trial may say nothing: those that run when it begins are still there.
+const UNCLEAR: u32 = 12;
+/// What a request costs of that which has kept the others waiting.
+const LONG: u32 = 4;
+/// What a request that waited costs of the [`CREDIT`]: who waits for one can be kept from using a ms, which handing over
+/// costs in some 75 requests.
+const COST: u32 = 96;
+/// The most that requests that did not wait can bring, one each.
+const CREDIT: u32 = 128;
+/// Dense requests between trials: at first, and at most.
+const PAUSE: (u32, u32) = (64, 64 * 1024);
+/// By how much there are more after each that has failed.
+const GROWTH: u32 = 4;
+
+/// For how long, in µs, a thread that computes all the time may keep the queue: as long as CPython lets one compute while
+/// others wait (`sys.getswitchinterval`).
+const COMPUTING: u64 = 5_000;
+
+/// Whether a request while which the queue is kept has lasted too long, of whose `age` its thread has `used` that much of
+/// a processor, in µs.
+pub fn is_too_long(age: u64, used: u64) -> bool {
+    used < age / 2 || age >= COMPUTING
+}
+
+/// What a request showed that ran while its thread kept the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shown {
+    /// Its thread never slept.
+    Quick,
+    /// Its thread slept.
+    Waited,
+    /// Others ran when it began: what its thread waited for may have been these.
+    Unclear,
+    /// The same, and it lasted so long that the lookout has handed over.
+    Long,
+}
+
+/// What requests have shown so far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Keeping {
+    phase: Phase,
+    /// Dense requests before the next trial but one.
+    pause: u32,
+    /// Dense requests in a row.
+    streak: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Not to be kept for so many dense requests.
+    Not(u32),
+    /// Being tried.
+    Trial { proofs: u32, unclear: u32 },
+    /// To be kept.
+    Kept { credit: u32 },
+}
+
+impl Default for Keeping {
+    fn default() -> Keeping {
+        Keeping {
+            phase: Phase::Not(PAUSE.0),
+            pause: PAUSE.0,
+            streak: 0,
+        }
+    }
+}
+
+impl Keeping {
+    /// A request was taken, so many µs after the one before it; whether the queue shall be kept while it runs.
+    pub fn take(&mut self, after: u64) -> bool {
+        if after > DENSE {
+            self.streak = 0;
+            return false;
+        }
+        self.streak = (self.streak + 1).min(STREAK);
+        if let Phase::Not(left) = &mut self.phase {
+            *left = left.saturating_sub(1);
+            if *left == 0 {
+                self.phase = Phase::Trial {
+                    proofs: 0,
+                    unclear: UNCLEAR,
+                };
+            }
+        }
+        self.streak == STREAK && !matches!(self.phase, Phase::Not(_))
+    }
+
+    /// A request has ended for which the queue was kept.
+    pub fn learn(&mut self, shown: Shown) {
+        self.phase = match (self.phase, shown) {
+            (Phase::Trial { proofs, .. }, Shown::Quick) if proofs + 1 == PROOFS => Phase::Kept { credit: COST },
+            (Phase::Trial { proofs, unclear }, Shown::Quick) => {
+                let proofs = proofs + 1;
+                Phase::Trial { proofs, unclear }
+            }
+            (Phase::Trial { proofs, unclear }, Shown::Unclear) if unclear > 1 => {
+                let unclear = unclear - 1;
+                Phase::Trial { proofs, unclear }
+            }
+            (Phase::Trial { proofs, unclear }, Shown::Long) if unclear > LONG => {
+                let unclear = unclear - LONG;
+                Phase::Trial { proofs, unclear }
+            }
+            (Phase::Kept { credit: CREDIT }, Shown::Quick) => {
+                self.pause = PAUSE.0;
+                self.phase
+            }
+            (Phase::Kept { credit }, Shown::Quick) => Phase::Kept { credit: credit + 1 },
+            (Phase::Kept { credit }, Shown::Waited | Shown::Long) if credit >= COST => {
+                Phase::Kept { credit: credit - COST }
+            }
+            (Phase::Trial { .. }, _) | (Phase::Kept { .. }, Shown::Waited | Shown::Long) => {
+                let pause = self.pause;
+                self.pause = (pause * GROWTH).min(PAUSE.1);
+                Phase::Not(pause)
+            }
+            (Phase::Not(_), _) | (Phase::Kept { .. }, Shown::Unclear) => self.phase,
+        };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// So many dense requests, which show `shown` whenever the queue is kept; for how many it was.
+    fn run(keeping: &mut Keeping, requests: u32, shown: Shown) -> u32 {
+        let mut kept = 0;
+        for _ in 0..requests {
+            if keeping.take(50) {
+                kept += 1;
+                keeping.learn(shown);
+            }
+        }
+        kept
+    }
+
+    fn kept() -> Keeping {
+        let mut keeping = Keeping::default();
+        run(&mut keeping, 1000, Shown::Quick);
+        keeping
+    }
+
+    #[test]
+    fn kept_where_nothing_waits() {
+        let mut keeping = Keeping::default();
+        assert_eq!(run(&mut keeping, PAUSE.0 - 1, Shown::Quick), 0);
+        assert_eq!(run(&mut keeping, 1000, Shown::Quick), 1000);
+    }
+
+    #[test]
+    fn seldom_tried_where_everything_waits() {
+        let mut keeping = Keeping::default();
+        assert_eq!(run(&mut keeping, 1_000_000, Shown::Waited), 20);
+        let mut keeping = Keeping::default();
+        assert_eq!(run(&mut keeping, 1_000_000, Shown::Unclear), 20 * UNCLEAR);
+    }
+
+    #[test]
+    fn a_trial_begins_while_others_run() {
+        let mut keeping = Keeping::default();
+        run(&mut keeping, PAUSE.0 + UNCLEAR - 3, Shown::Unclear);
+        assert_eq!(run(&mut keeping, 1000, Shown::Quick), 1000);
+    }
+
+    #[test]
+    fn one_may_wait_now_and_then() {
+        let mut keeping = kept();
+        for _ in 0..100 {
+            assert_eq!(run(&mut keeping, 1, Shown::Waited), 1);
+            assert_eq!(run(&mut keeping, COST, Shown::Quick), COST);
+        }
+    }
+
+    #[test]
+    fn two_in_a_short_time_may_not() {
+        let mut keeping = kept();
+        run(&mut keeping, 1, Shown::Waited);
+        run(&mut keeping, COST / 2, Shown::Quick);
+        run(&mut keeping, 1, Shown::Waited);
+        assert_eq!(run(&mut keeping, PAUSE.0 - 1, Shown::Quick), 0);
+        assert!(run(&mut keeping, 2, Shown::Quick) > 0);
+    }
+
+    #[test]
+    fn requests_that_all_last_long_are_found_out() {
+        let mut keeping = kept();
+        assert_eq!(run(&mut keeping, PAUSE.0, Shown::Long), 2);
+    }
+
+    #[test]
+    fn who_computes_has_more_time() {
+        assert!(is_too_long(1_000, 0) && is_too_long(1_000, 400));
+        assert!(!is_too_long(1_000, 900) && !is_too_long(4_000, 4_000));
+        assert!(is_too_long(COMPUTING, COMPUTING));
+    }
+
+    #[test]
+    fn not_for_single_requests() {
+        let mut keeping = kept();
+        assert!(!keeping.take(DENSE + 1));
+        assert_eq!(run(&mut keeping, STREAK - 1, Shown::Quick), 0);
+        assert_eq!(run(&mut keeping, 10, Shown::Quick), 10);
+        let mut keeping = Keeping::default();
+        assert!((0..10_000).all(|number| !keeping.take(if number % 8 == 0 { DENSE + 1 } else { 50 })));
+    }
+
+    #[test]
+    fn trust_comes_back() {
+        let mut keeping = Keeping::default();
+        run(&mut keeping, 100_000, Shown::Waited);
+        run(&mut keeping, 400_000, Shown::Quick);
+        assert_eq!(keeping, kept());
+    }
+}
