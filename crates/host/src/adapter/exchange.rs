@@ -22,6 +22,12 @@ pub trait Exchange: Send {
     /// Sends the pieces and flushes. With `end` the reply is complete.
     fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent;
 
+    /// Takes a block that the reply goes on with, to send it a moment later from another thread; false if that cannot be,
+    /// and it must be written. Unlike the others this never waits, and may be called attached.
+    fn post(&mut self, _block: &[u8]) -> bool {
+        false
+    }
+
     /// Sends `len` bytes from `offset` of the regular file behind the descriptor; then the reply is complete.
     fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent;
 

@@ -171,6 +171,20 @@ impl Live {
         })
     }
 
+    /// Has a block sent soon that the reply goes on with, if that needs no waiting; false if it did. May be called
+    /// attached.
+    pub fn post(&self, block: &[u8]) -> bool {
+        let post = |open: &mut Open| {
+            let posted = open.exchange.post(block);
+            if posted {
+                open.sent.bytes += block.len() as u64;
+                open.sent.count += 1;
+            }
+            posted
+        };
+        self.try_with(post).unwrap_or(false)
+    }
+
     /// Sends the head and a part of a file, which completes the reply. Detached only.
     pub fn send_file(&self, head: &Head, descriptor: i32, offset: i64, len: u64) -> Option<Sent> {
         self.with(|open| {

@@ -180,6 +180,10 @@ impl Response {
     /// Sends one block, with the head before the first, cut to what `Content-Length` allows. With `may_end` the reply is
     /// completed as soon as the client has all that it expects.
     pub fn send<'py>(&self, py: Python<'py>, block: &[u8], may_end: bool) -> std::result::Result<(), Stop<'py>> {
+        if self.progress.with(py, |progress| progress.goes_on_after(block)) && self.live.post(block) {
+            self.progress.with(py, |progress| progress.cut(&[block]));
+            return Ok(());
+        }
         self.transmit(py, &[block], |missing| may_end && missing == Some(0))
     }
 
@@ -302,6 +306,12 @@ pub fn cut<'b>(blocks: &[&'b [u8]], missing: &mut Option<u64>) -> Vec<&'b [u8]> 
 impl Progress {
     fn cut<'b>(&mut self, blocks: &[&'b [u8]]) -> Vec<&'b [u8]> {
         cut(blocks, &mut self.missing)
+    }
+
+    /// Whether the block is to be sent whole, and is neither the reply's first nor, by its `Content-Length`, its last.
+    fn goes_on_after(&self, block: &[u8]) -> bool {
+        let more = |missing| usize::try_from(missing).map_or(true, |missing: usize| missing > block.len());
+        self.begun && !self.gone && !self.ended && self.missing.is_none_or(more)
     }
 
     fn has_body(&self) -> bool {

@@ -1,14 +1,12 @@
 //! The exchange over frames: one request's way through its reply pair to httpd (`wsgi_core::wire`).
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, recv, sendmsg};
+use rustix::net::{RecvFlags, recv};
 use wsgi_core::abi::{Level, Sent, Site};
 use wsgi_core::wire::body::{Event, Reader};
 use wsgi_core::wire::frame::HEADER;
@@ -18,17 +16,15 @@ use wsgi_core::wire::{Error, MAX_DATA};
 use super::activity::Activity;
 use super::entry::with_descriptor;
 use super::family::Family;
+use super::held::{Held, Hold};
+use super::post::Post;
 use super::report::Report;
 use crate::adapter::Head;
 use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
-use crate::python::Room;
+use crate::python::{Room, is_forked};
 
 /// Received at a time, but for what goes straight to where it is wanted.
 const PIECE: usize = 4 * 1024;
-/// Up to so many buffers need no list of their own.
-const FEW_SLICES: usize = 8;
-/// Buffers per `sendmsg`; the kernel takes 1024.
-const MOST_SLICES: usize = 1000;
 
 /// The daemon's end of an exchange.
 pub struct Connection {
@@ -48,6 +44,7 @@ pub struct Connection {
     length: Option<u64>,
     head_sent: bool,
     head_failed: bool,
+    held: Held,
     /// Where records go when the exchange has ended.
     log: Arc<dyn ServerLog>,
     activity: Option<Arc<Activity>>,
@@ -100,6 +97,7 @@ impl Connection {
             length: None,
             head_sent: false,
             head_failed: false,
+            held: Held::default(),
             log,
             activity: None,
             family,
@@ -170,6 +168,10 @@ impl Connection {
     fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
         if let Some(activity) = &self.activity {
             activity.note();
+        }
+        // The client may wait for it before it goes on.
+        if !self.held.is_empty() {
+            self.send(&[], None).map_err(|_| gone())?;
         }
         match &mut self.body {
             Body::None => Ok(0),
@@ -330,6 +332,7 @@ impl Connection {
         }
         let result = self.send(&parts, None);
         self.head_sent = true;
+        self.held.note(total);
         self.after(result)
     }
 
@@ -387,11 +390,11 @@ impl Connection {
     /// Sends the frame that ends the exchange, with the far end if httpd can use it again, and closes it here.
     fn try_end(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
         let clean = self.reader.clean() && self.at == self.filled && self.piece.is_empty();
+        self.family.check(&*self.log);
         let result = match &self.socket {
             Some(socket) => {
                 let back = clean.then(|| socket.as_fd());
-                self.family.check(&*self.log);
-                send(socket.as_fd(), parts, back)
+                self.held.send_before(self.nonce, socket.as_fd(), parts, back)
             }
             None => Err(Errno::PIPE),
         };
@@ -402,8 +405,34 @@ impl Connection {
     fn send(&mut self, parts: &[&[u8]], file: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
         self.family.check(&*self.log);
         match &self.socket {
-            Some(socket) => send(socket.as_fd(), parts, file),
+            Some(socket) => self.held.send_before(self.nonce, socket.as_fd(), parts, file),
             None => Err(Errno::PIPE),
+        }
+    }
+
+    /// Holds a block back for the post, if blocks come one upon the other.
+    fn hold(&mut self, block: &[u8]) -> Hold {
+        if !self.head_sent || self.socket.is_none() || is_forked() {
+            return Hold::No;
+        }
+        let hold = self.held.take(block);
+        if hold != Hold::No
+            && let Some(activity) = &self.activity
+        {
+            activity.note();
+        }
+        hold
+    }
+
+    /// Sends what is held back as far as that goes without waiting; whether nothing is left.
+    pub fn send_held(&mut self) -> bool {
+        let Some(socket) = &self.socket else { return true };
+        match self.held.send(self.nonce, socket.as_fd()) {
+            Ok(done) => done,
+            Err(_) => {
+                self.socket = None;
+                true
+            }
         }
     }
 }
@@ -423,53 +452,25 @@ fn sent(result: Result<(), Errno>) -> Sent {
     if result.is_ok() { Sent::Ok } else { Sent::ClientGone }
 }
 
-/// Sends all of the parts, the descriptor with the first of them. Waits for httpd, which reads whatever it does
-/// otherwise.
-fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
-    let mut few = [IoSlice::new(&[]); FEW_SLICES];
-    let mut many;
-    let mut slices = if parts.len() <= few.len() {
-        for (slice, part) in few.iter_mut().zip(parts) {
-            *slice = IoSlice::new(part);
-        }
-        &mut few[..parts.len()]
-    } else {
-        many = parts.iter().map(|part| IoSlice::new(part)).collect::<Vec<_>>();
-        &mut many[..]
-    };
-    let mut descriptor = descriptor;
-    while slices.iter().any(|slice| !slice.is_empty()) {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        if let Some(descriptor) = &descriptor {
-            control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
-        }
-        let most = slices.len().min(MOST_SLICES);
-        match sendmsg(socket, &slices[..most], &mut control, SendFlags::NOSIGNAL) {
-            Ok(count) => {
-                descriptor = None;
-                IoSlice::advance_slices(&mut slices, count);
-            }
-            Err(Errno::INTR) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 /// The connection as the adapter and the worker share it.
 #[derive(Clone)]
-pub struct Shared(Arc<Mutex<Connection>>);
+pub struct Shared {
+    connection: Arc<Mutex<Connection>>,
+    post: Arc<Post>,
+}
 
 impl Shared {
-    /// Shares it.
-    pub fn new(connection: Connection) -> Shared {
-        Shared(Arc::new(Mutex::new(connection)))
+    /// Shares it, also with the post.
+    pub fn new(connection: Connection, post: Arc<Post>) -> Shared {
+        Shared {
+            connection: Arc::new(Mutex::new(connection)),
+            post,
+        }
     }
 
-    /// The connection; its lock is held by one thread at a time anyway.
+    /// The connection. Only the post shares its lock with the thread of the request, and never waits while it has it.
     pub fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -484,6 +485,21 @@ impl Exchange for Shared {
 
     fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
         self.lock().write(pieces, end)
+    }
+
+    fn post(&mut self, block: &[u8]) -> bool {
+        if !self.post.is_there() {
+            return false;
+        }
+        let Ok(mut connection) = self.connection.try_lock() else {
+            return false;
+        };
+        let hold = connection.hold(block);
+        drop(connection);
+        if hold == Hold::First {
+            self.post.collect(&self.connection);
+        }
+        hold != Hold::No
     }
 
     fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {

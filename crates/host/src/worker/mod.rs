@@ -9,7 +9,9 @@ mod crew;
 mod entry;
 mod exchange;
 mod family;
+mod held;
 mod log;
+mod post;
 mod pulse;
 mod queue;
 mod raw;
@@ -41,6 +43,7 @@ use self::control::Control;
 use self::crew::Crew;
 use self::family::Family;
 use self::log::StandardError;
+use self::post::Post;
 use self::queue::Queue;
 use self::raw::Raw;
 use self::report::Report;
@@ -137,6 +140,7 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
         crew: Crew::new(threads),
         board: Board::new(threads),
         log: Arc::clone(&log),
+        post: Arc::default(),
         family: Family::here(),
         report,
         requests: limits.requests,
@@ -160,6 +164,11 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
             return unusable(&log, &format!("it gets no thread: {error}"));
         }
     }
+    let post: Arc<Post> = Arc::clone(&daemon.post);
+    // Without it blocks are sent one by one.
+    let _ = std::thread::Builder::new()
+        .name(String::from("wsgi-post"))
+        .spawn(move || post.work());
     if threads > 1 {
         let own = Arc::clone(&daemon);
         let lookout = std::thread::Builder::new().name(String::from("wsgi-lookout"));

@@ -15,6 +15,7 @@ use super::entry::CpuClock;
 use super::exchange::{Body, Connection, Shared};
 use super::family::Family;
 use super::log::StandardError;
+use super::post::Post;
 use super::queue::{Popped, Queue, Taken, abandoned};
 use super::raw::Raw;
 use super::report::Report;
@@ -36,6 +37,7 @@ pub struct Daemon {
     pub crew: Crew,
     pub board: Board,
     pub log: Arc<StandardError>,
+    pub post: Arc<Post>,
     pub family: Family,
     pub report: Arc<Report>,
     /// After so many requests the main thread wants to know.
@@ -195,7 +197,7 @@ impl Daemon {
             retries: head.retries,
         };
         self.report.asked();
-        let shared = Shared::new(connection);
+        let shared = Shared::new(connection, Arc::clone(&self.post));
         let seat = &self.board.seats[me];
         seat.begin(thread_ident(), head.application_group);
         // What panics outside of the request's own fence must not leave the seat taken, or the client without an answer.
