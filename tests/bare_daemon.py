@@ -222,6 +222,13 @@ class Exchange:
         elif kind is Kind.REFUSED:
             (reply.status,) = struct.unpack("<H", contents)
 
+    def receive_body(self, length: int) -> bytes:
+        """Waits until that much of the reply's body has come; what comes behind it is not taken yet."""
+        reply = Reply()
+        while len(reply.body) < length and (frame := self._next()):
+            self._take(reply, *frame)
+        return reply.body
+
     def _send_body(self) -> None:
         for piece in self.body:
             if isinstance(piece, str):

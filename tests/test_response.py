@@ -132,6 +132,24 @@ def test_streaming(httpd, name):
     go.unlink()
 
 
+@pytest.mark.parametrize("name", ["rush", "rush_write"])
+def test_rush(httpd, name):
+    """Of many blocks that come one upon the other, too, all are sent before the application gives the next one."""
+    go = httpd.root / f"{name}.go"
+    expected = b"".join(b"%d," % number for number in range(2000))
+    with httpd.connect() as connection:
+        connection.send_head("GET", f"/app/{name}?{go}")
+        assert connection.head().status == 200
+        body = b""
+        while len(body) < len(expected):
+            body += connection.chunk()
+        assert body == expected
+        go.touch()
+        assert connection.chunk() == b"second"
+        assert connection.chunk() == b""
+    go.unlink()
+
+
 def test_deflate(httpd):
     """Output filters apply."""
     reply = httpd.get("/deflated/hundred", {"Accept-Encoding": "gzip"})

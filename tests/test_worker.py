@@ -2,6 +2,7 @@
 
 import os
 import re
+import select
 import shutil
 import signal
 import socket
@@ -130,6 +131,119 @@ def test_file(start, queue, tmp_path):
     reply = queue.get(APP, f"file={path}")
     assert reply.kinds == [Kind.HEAD, Kind.FILE, Kind.END]
     assert (reply.body, reply.returned) == (path.read_bytes(), True)
+
+
+def rush(count: int) -> bytes:
+    """What `rush` of the application yields."""
+    return b"".join(f"{number} ".encode() * (number % 7) for number in range(count))
+
+
+def test_rush(start, queue):
+    """Blocks that come one upon the other arrive in order and complete, in far fewer frames."""
+    start(threads=2)
+    for count in (3, 5, 50, 30_000):
+        reply = queue.get(APP, f"rush={count}")
+        assert (reply.body, reply.ending, reply.returned) == (rush(count) + b"end", Kind.END, True)
+    assert len(reply.kinds) < count / 3
+
+
+def test_rush_that_stops(start, queue, tmp_path):
+    """All that was yielded is sent while the application waits."""
+    start(threads=2)
+    for number in range(20):
+        file = tmp_path / f"go-on-{number}"
+        request = queue.put(APP, f"rush=100,{file}")
+        assert request.receive_body(len(rush(100))) == rush(100)
+        file.touch()
+        assert request.finish().body == b"end"
+
+
+def test_rush_before_reading(start, queue):
+    """All that was yielded is sent before the application waits for the request's body."""
+    start(threads=2)
+    request = queue.put(APP, "rush_and_read=100", body=[b"the ", b"body"])
+    sent = request.receive_body(len(rush(100) + b"end"))
+    assert sent == rush(100) + b"end"
+    assert request.finish().body == b"the body"
+
+
+def test_rush_nobody_reads(start, queue, tmp_path):
+    """An application is held up when its client reads nothing; and all arrives when it does."""
+    daemon = start(threads=2)
+    request = queue.put(APP, f"rush=1000000,{tmp_path}/never")
+    request.receive_body(1)
+    stat = Path(f"/proc/{daemon.process.pid}/stat")
+
+    def busy() -> bool:
+        before = stat.read_text().split()[13:15]
+        time.sleep(0.1)  # long for a thread that yields
+        return stat.read_text().split()[13:15] != before
+
+    wait_for(lambda: not busy(), "the application to be held up")
+    (tmp_path / "never").touch()
+    rest = request.finish()
+    assert (rest.body[-3:], rest.ending) == (b"end", Kind.END)
+    assert queue.get(APP).body == b"Hello"
+
+
+def test_rush_nobody_wants(start, queue):
+    """A client that goes away ends it."""
+    start(threads=1)
+    request = queue.put(APP, "rush=100000000")
+    request.receive_body(1)
+    request.near.close()
+    assert queue.get(APP).body == b"Hello"
+
+
+def same_thread(queue, action: str = "thread") -> int:
+    """How many requests in a row, of a hundred that come one upon the other, one thread served at the most."""
+    requests = [queue.put(APP, action) for _ in range(100)]
+    longest = run = 0
+    before = None
+    for request in requests:
+        thread = request.finish().body
+        run = run + 1 if thread == before else 1
+        longest, before = max(longest, run), thread
+    return longest
+
+
+def kept(queue) -> None:
+    """Waits until one thread takes all requests, having seen that none of them waits."""
+    wait_for(lambda: same_thread(queue) > 50, "one thread to keep the queue")
+
+
+def test_queue_is_kept(start, queue, tmp_path):
+    """Requests that wait for nothing are served by one thread; one that waits, or computes for long, keeps no other
+    from being served, and ends that soon."""
+    start(threads=4)
+    kept(queue)
+    for _ in range(3):
+        file = tmp_path / "waiting"
+        waiting = [queue.put(APP, f"rush=1,{file}") for _ in range(3)]
+        assert queue.get(APP).body == b"Hello"
+        file.touch()
+        assert [request.finish().ending for request in waiting] == [Kind.END] * 3
+        file.unlink()
+    kept(queue)
+    computing = queue.put(APP, "compute=2000")
+    assert queue.get(APP).body == b"Hello"
+    assert select.select([computing.near], [], [], 0)[0] == []
+    assert computing.finish().ending is Kind.END
+
+
+def test_drain_while_queue_is_kept(start, queue):
+    """What is in the queue then is served by another daemon."""
+    daemon = start(threads=4)
+    kept(queue)
+    with stopped(daemon.process.pid):
+        requests = [queue.put(APP, "compute=5") for _ in range(50)]
+        daemon.drain()
+    assert daemon.wait() == 0
+    start(threads=1)
+    endings = [request.finish().ending for request in requests]
+    assert endings.count(Kind.END) > 0
+    assert endings.count(Kind.RETRY) <= 2  # taken just before it heard
+    assert set(endings) <= {Kind.END, Kind.RETRY}
 
 
 def test_deadline(start, queue):

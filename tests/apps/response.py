@@ -294,6 +294,23 @@ def stepwise_write(environ, start_response):
     return []
 
 
+def rush(environ, start_response):
+    """Gives many blocks one upon the other, then waits, then gives another."""
+    ok(start_response)
+    yield from (b"%d," % number for number in range(2000))
+    wait(environ["QUERY_STRING"])
+    yield b"second"
+
+
+def rush_write(environ, start_response):
+    write = start_response("200 OK", [])
+    for number in range(2000):
+        write(b"%d," % number)
+    wait(environ["QUERY_STRING"])
+    write(b"second")
+    return []
+
+
 def wait(path):
     deadline = time.monotonic() + 60
     while not Path(path).exists():

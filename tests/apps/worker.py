@@ -5,6 +5,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -53,6 +54,35 @@ def do_generator(environ, start_response, _):
             print("closed")
 
     return blocks()
+
+
+def do_rush(environ, start_response, argument):
+    """Yield so many blocks as fast as possible, each another; COUNT,FILE waits then until the file is there."""
+    count, _, file = argument.partition(",")
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    for number in range(int(count)):
+        yield f"{number} ".encode() * (number % 7)
+    while file and not Path(file).exists():
+        time.sleep(0.001)
+    yield b"end"
+
+
+def do_rush_and_read(environ, start_response, count):
+    """The same, and then read the body, which the client sends when it has all of the blocks."""
+    yield from do_rush(environ, start_response, count)
+    yield environ["wsgi.input"].read()
+
+
+def do_thread(environ, start_response, _):
+    return answer(start_response, str(threading.get_ident()).encode())
+
+
+def do_compute(environ, start_response, milliseconds):
+    """Compute for that long, in Python."""
+    until = time.monotonic() + int(milliseconds) / 1000
+    while time.monotonic() < until:
+        pass
+    return do_thread(environ, start_response, "")
 
 
 def do_cut(environ, start_response, _):
