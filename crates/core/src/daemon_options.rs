@@ -110,7 +110,7 @@ pub struct DaemonOptions {
     pub request_spool: bool,
     /// `response-socket-timeout`: for each write to the client; `None`: as `socket-timeout` says.
     pub response_socket_timeout: Option<Duration>,
-    /// `response-flush-delay`: quiet time after which httpd flushes to the client; 0: at once.
+    /// `response-flush-delay`: 0: blocks of the reply are sent one by one; otherwise those that come in a rush together.
     pub response_flush_delay: Duration,
     /// `response-buffer-size`: most bytes that httpd passes on between flushes.
     pub response_buffer_size: u64,

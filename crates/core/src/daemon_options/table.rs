@@ -392,7 +392,8 @@ static OPTIONS: [Row; 50] = [
             "response-flush-delay",
             "milliseconds",
             "5",
-            "Has no effect: what the application yields is sent to the client at once, as PEP 3333 asks",
+            "0: each block that an application yields is sent by itself, at once. Otherwise small ones that follow each other \
+             within 0.1 ms are gathered for about as long, whatever the number",
         ],
         |o, v| put!(o.response_flush_delay = v.milliseconds()?),
     ),
@@ -401,7 +402,7 @@ static OPTIONS: [Row; 50] = [
             "response-buffer-size",
             "bytes",
             "8388608",
-            "Has no effect: nothing of the response is held back that would have to be bounded",
+            "Has no effect: no more than 16 KB of the response are held back",
         ],
         |o, v| put!(o.response_buffer_size = v.buffer(65_536)?.unwrap_or(8 * 1024 * 1024)),
     ),
