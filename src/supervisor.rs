@@ -31,7 +31,7 @@ use wsgi_core::wire::control::CONTROL_FD;
 use wsgi_core::wire::control::parent::Begin;
 use wsgi_core::wire::control::status;
 
-use crate::daemon::{Group, Groups};
+use crate::daemon::{Group, Groups, Pipes};
 use crate::embedded;
 use crate::httpd::child::News;
 use crate::httpd::kept::{Kept, KeptFd, Queue, Supervisor};
@@ -125,6 +125,7 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
         hold.apply(pool, server)
     });
     let mut kept = Kept::load(server);
+    let pipes = Pipes::new(process::mpm().processes);
     let mut groups = Vec::new();
     for (index, definition) in definitions.iter().enumerate() {
         let queue = queue(&mut kept, definition).map_err(|error| system("queue", error))?;
@@ -135,6 +136,7 @@ pub fn configure(pool: Pool<'_>, server: Server<'_>) -> Result<(), String> {
             send,
             (Arc::clone(&readable), index),
             scoreboard.clone().filter(|_| definition.options.server_metrics),
+            pipes.clone(),
         ));
     }
     kept.save(server);

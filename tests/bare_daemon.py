@@ -1,14 +1,17 @@
 """A daemon without httpd: this stands for both httpd and wsgid, and speaks the frames of `crates/core/src/wire`."""
 
 import array
+import fcntl
 import os
 import re
+import select
 import socket
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -35,9 +38,11 @@ class Kind(IntEnum):
     REFUSED = 8
     TRUNCATED = 9
     END = 10
+    PIPED = 11
 
 
-HEAD_MORE, BODY, BODY_END, BODY_ERROR = 0x41, 0x42, 0x43, 0x44
+HEAD_MORE, BODY, BODY_END, BODY_ERROR, PIPE_READ = 0x41, 0x42, 0x43, 0x44, 0x45
+PIPE = 1 << 20
 REASONS = [
     "shutdown_signal",
     "graceful_signal",
@@ -107,9 +112,10 @@ class Queue:
         age: float = 0,
         group: str = "",
         mtime: int | None = None,
+        pipe: int = 0,
     ) -> "Exchange":
         """Sends a request. `body`: bytes travel with it, pieces are sent when the daemon asks for them (a `str` among
-        them is an error). `age`: seconds that it has waited already."""
+        them is an error). `age`: seconds that it has waited already. `pipe`: a pipe of so many bytes goes along."""
         near, far = socket.socketpair()
         nonce = int.from_bytes(os.urandom(8), "little")
         variables = [
@@ -133,9 +139,12 @@ class Queue:
         datagram = b"WSGQ" + struct.pack("<HBB", VERSION, mode, 0)
         datagram += struct.pack("<QQQQ", nonce, now - int(age * 1e6), until, os.fstat(far.fileno()).st_ino)
         datagram += struct.pack("<II", 0, len(head)) + head[: 65536 - 48]
-        send(self.sending, datagram + (body if isinstance(body, bytes) else b""), far.fileno())
-        far.close()
         exchange = Exchange(near, nonce, body if mode == 2 else ())
+        if pipe:
+            exchange.pipe = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+            fcntl.fcntl(exchange.pipe[1], fcntl.F_SETPIPE_SZ, pipe)
+        send(self.sending, datagram + (body if isinstance(body, bytes) else b""), far.fileno(), *exchange.pipe[1:])
+        far.close()
         if rest := head[65536 - 48 :]:
             near.sendall(exchange.frame(HEAD_MORE, rest))
         return exchange
@@ -174,6 +183,7 @@ class Exchange:
         self.near, self.nonce, self.body = near, nonce, body
         self.buffer = b""
         self.descriptors: list[int] = []
+        self.pipe: tuple[int, ...] = ()
         near.settimeout(TIMEOUT)
 
     def frame(self, kind: int, contents: bytes = b"") -> bytes:
@@ -186,7 +196,7 @@ class Exchange:
             while reply.ending is None and (frame := self._next()):
                 self._take(reply, *frame)
         reply.returned = bool(self.descriptors)
-        for descriptor in self.descriptors:
+        for descriptor in (*self.descriptors, *self.pipe):
             os.close(descriptor)
         return reply
 
@@ -214,6 +224,14 @@ class Exchange:
             descriptor = self.descriptors.pop(0)
             reply.body += os.pread(descriptor, length, offset)
             os.close(descriptor)
+        elif kind is Kind.PIPED:
+            (length,) = struct.unpack("<I", contents)
+            # The daemon waits until it hears of it.
+            assert select.select([self.near], [], [], 0.01)[0] == [] or self.near.recv(1, socket.MSG_PEEK) == b"\x03"
+            piped = os.read(self.pipe[0], length)
+            assert len(piped) == length
+            reply.body += piped
+            self.near.sendall(self.frame(PIPE_READ))
         elif kind is Kind.LOG:
             (length,) = struct.unpack_from("<H", contents, 5)
             reply.log.append((contents[0], contents[7 + length :].decode("utf-8", "replace")))
@@ -230,12 +248,14 @@ class Exchange:
         return reply.body
 
     def _send_body(self) -> None:
-        for piece in self.body:
-            if isinstance(piece, str):
-                self.near.sendall(self.frame(BODY_ERROR, piece.encode()))
-                return
-            self.near.sendall(self.frame(BODY, piece))
-        self.near.sendall(self.frame(BODY_END))
+        # The application may have had enough of it, and its exchange have ended.
+        with suppress(OSError):
+            for piece in self.body:
+                if isinstance(piece, str):
+                    self.near.sendall(self.frame(BODY_ERROR, piece.encode()))
+                    return
+                self.near.sendall(self.frame(BODY, piece))
+            self.near.sendall(self.frame(BODY_END))
 
     def _next(self) -> tuple[Kind, bytes] | None:
         if not self._fill(16):

@@ -1,5 +1,7 @@
 """Daemon mode as it should be: who the daemons are, what they have, and what they must not have."""
 
+import array
+import gzip
 import json
 import os
 import pwd
@@ -13,7 +15,7 @@ import pytest
 
 import pythons
 from client import wait_for
-from httpd import child_group, child_user
+from httpd import child_group, child_user, descriptors
 
 pytestmark = [pytest.mark.modes("daemon"), pytest.mark.differs("its daemons are others")]
 
@@ -299,9 +301,44 @@ def test_buffers(start_httpd, options):
 
 
 @pytest.mark.mpms("event")
+def test_large_replies(start_httpd):
+    """They come whole and in order, whatever way they take: to slow clients, compressed, broken off."""
+    load = "".join(f"LoadModule {name}_module ${{MODULES}}/mod_{name}.so\n" for name in ("deflate", "filter"))
+    httpd = start_httpd(load + group() + "<Location /shop/long/gzip>\nSetOutputFilter DEFLATE\n</Location>\n")
+
+    def expected(size: int, seed: int) -> bytes:
+        return array.array("I", range(seed, seed + size // 4)).tobytes()
+
+    def pipes() -> int:
+        return sum("pipe:" in name for pid in httpd.children() for name in descriptors(pid))
+
+    before = pipes()
+    for seed, size in enumerate([2_000_000, 1 << 20, 10_000, 1 << 20, 7_000_000, 100, 400_000] * 3):
+        assert httpd.get(f"/shop/long/{size}/{seed}").body == expected(size, seed)
+    assert pipes() > before
+    reply = httpd.get("/shop/long/gzip/2000000/5", {"Accept-Encoding": "gzip"})
+    assert gzip.decompress(reply.body) == expected(2_000_000, 5)
+    for seed in range(10):
+        with httpd.connect() as connection:
+            connection.send_head("GET", f"/shop/long/20000000/{seed}")
+            assert connection.head().status == 200
+            assert connection.exactly(100_000 * seed) == expected(20_000_000, seed)[: 100_000 * seed]
+        assert httpd.get(f"/shop/long/2000000/{seed}").body == expected(2_000_000, seed)
+    with httpd.connect() as connection:
+        connection.send_head("GET", "/shop/long/8000000/3")
+        assert connection.head().status == 200
+        pieces = [connection.exactly(4000) for _ in range(2000)]
+        assert b"".join(pieces) == expected(8_000_000, 3)
+    # Short ones for a while: pipes are given back.
+    for _ in range(100):
+        assert httpd.get("/shop/pid").status == 200
+    wait_for(lambda: pipes() <= before, "pipes to be given back")
+
+
+@pytest.mark.mpms("event")
 def test_options_without_effect(start_httpd):
     """Each is accepted, and the log says once why it does nothing."""
-    options = {"socket-user": "root", "response-flush-delay": "0", "response-buffer-size": "70000"}
+    options = {"socket-user": "root", "response-buffer-size": "70000"}
     written = " ".join(f"{name}={value}" for name, value in options.items())
     httpd = start_httpd(group(options=written) + "WSGIDaemonProcess as-express-writes-it response-buffer-size=0\n")
     assert httpd.get("/shop/pid").status == 200

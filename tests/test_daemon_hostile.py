@@ -147,6 +147,40 @@ def test_after_end(httpd, trick):
         assert httpd.get("/honest/pid").status == 200
 
 
+NOT_PUT = "has not put into the pipe what it said"
+
+
+@pytest.mark.usefixtures("unharmed")
+@pytest.mark.parametrize(
+    ("trick", "reason"),
+    [
+        ("piped_nothing", NOT_PUT),
+        ("late_piped_more", NOT_PUT),
+        ("piped_less", NOT_PUT),
+        ("piped_zero", "length of what is in the pipe is out of bounds"),
+        ("piped_much", "length of what is in the pipe is out of bounds"),
+        ("piped_first", HEADLESS),
+    ],
+)
+def test_pipe(httpd, trick, reason):
+    """What is said to be in the pipe and is not there is not waited for."""
+    # After a long reply httpd gives pipes to daemons.
+    assert httpd.get("/hostile/long").status == 200
+    reply = victim(httpd, trick)
+    assert reply.status == 502 or reply.end != COMPLETE
+    httpd.log.expect(f"WSGI014[13]: process group hostile: .*({reason})")
+
+
+@pytest.mark.usefixtures("unharmed")
+def test_rest_in_pipe(httpd):
+    """What is left in the pipe is nobody's."""
+    for _ in range(3):
+        long = httpd.get("/hostile/long").body
+        assert victim(httpd, "piped_excess").status == 200
+        assert httpd.get("/hostile/long").body == long
+        assert httpd.get("/honest/pid").status == 200
+
+
 @pytest.mark.usefixtures("unharmed")
 def test_large_head(httpd):
     """A head as large as may be is passed on."""

@@ -1,5 +1,6 @@
 """A daemon on its own, without httpd and wsgid: requests, limits, reload, end. Each on every CPython that is found."""
 
+import array
 import os
 import re
 import select
@@ -14,7 +15,7 @@ from pathlib import Path
 import pytest
 
 import pythons
-from bare_daemon import Daemon, Kind, Queue
+from bare_daemon import PIPE, Daemon, Kind, Queue
 from client import wait_for
 
 APP = Path(__file__).parent / "apps/worker.py"
@@ -147,6 +148,14 @@ def test_rush(start, queue):
     assert len(reply.kinds) < count / 3
 
 
+def test_no_rush(start, queue):
+    """With response-flush-delay=0 each block is sent by itself."""
+    start(threads=2, response_flush_delay=0)
+    reply = queue.get(APP, "rush=1000")
+    assert reply.body == rush(1000) + b"end"
+    assert reply.kinds.count(Kind.DATA) == sum(number % 7 > 0 for number in range(1000)) + 1
+
+
 def test_rush_that_stops(start, queue, tmp_path):
     """All that was yielded is sent while the application waits."""
     start(threads=2)
@@ -244,6 +253,51 @@ def test_drain_while_queue_is_kept(start, queue):
     assert endings.count(Kind.END) > 0
     assert endings.count(Kind.RETRY) <= 2  # taken just before it heard
     assert set(endings) <= {Kind.END, Kind.RETRY}
+
+
+SIZES = [1_000_000, 100, 1 << 20, 3, 5_000_000, 200_000, 0, 130_000, 140_000]
+
+
+def patterns(*sizes: int) -> bytes:
+    """What `pattern` of the application answers."""
+    each = (array.array("I", range(7 * size, 7 * size + size // 4 + 1)).tobytes()[:size] for size in sizes)
+    return b"".join(each)
+
+
+@pytest.mark.parametrize("pipe", [PIPE, PIPE // 4])
+def test_pipe(start, queue, pipe):
+    """Large pieces come through the pipe that came with the request; what does not fit, or is small, as ever."""
+    start(threads=2)
+    sizes = ",".join(map(str, SIZES))
+    for action in ("pattern", "generated_pattern"):
+        reply = queue.get(APP, f"{action}={sizes}", pipe=pipe)
+        assert reply.body == patterns(*SIZES)
+        assert (reply.ending, reply.returned) == (Kind.END, True)
+        assert {Kind.PIPED, Kind.DATA} <= set(reply.kinds)
+        assert reply.kinds.count(Kind.PIPED) >= sum(size for size in SIZES if size > 500_000) // pipe
+    assert queue.get(APP, f"pattern={sizes}").body == patterns(*SIZES)
+    # Nothing of it is worth a pipe, or what was asked for is not whole.
+    body = [bytes(70_000)] * 40
+    for action, sent in [("pattern=100000", None), ("half_read=1000000", body), ("deadly=1000000", None)]:
+        reply = queue.get(APP, action, body=sent, pipe=pipe)
+        assert reply.body == patterns(int(action.partition("=")[2]))
+        assert Kind.PIPED not in reply.kinds
+
+
+def test_pipe_is_closed(start, queue):
+    """httpd gives up: the daemon goes on."""
+    daemon = start(threads=1)
+    request = queue.put(APP, "pattern=5000000", pipe=PIPE)
+    request.receive_body(1)
+    for descriptor in request.pipe:
+        os.close(descriptor)
+    request.near.close()
+    with stopped(daemon.process.pid):
+        request = queue.put(APP, "pattern=1000000", pipe=PIPE)
+        os.close(request.pipe[0])
+        request.pipe = request.pipe[1:]
+    assert request.finish().body == patterns(1_000_000)
+    assert queue.get(APP).body == b"Hello"
 
 
 def test_deadline(start, queue):

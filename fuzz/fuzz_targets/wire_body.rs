@@ -23,6 +23,7 @@ fn read<'i>(chunks: impl Iterator<Item = &'i [u8]>, nonce: u64, missing: usize) 
                 Ok(Event::Body(piece)) => body.extend(piece),
                 Ok(Event::BodyEnd) => end = Some(Ok(())),
                 Ok(Event::BodyError(reason)) => end = Some(Err(reason.to_vec())),
+                Ok(Event::PipeRead) => unreachable!("nothing was piped"),
                 Err(Error::Incomplete) => break,
                 Err(invalid) => return (head, body, end, reader.clean(), invalid),
             }

@@ -12,6 +12,7 @@ use wsgi_core::wire::control::published;
 use wsgi_core::wire::control::status::{REPORT_AT, SLOT, decode};
 
 use super::pair::Pool;
+use super::pipe::Pipes;
 use crate::httpd::page::Page;
 use crate::httpd::server::Server;
 use crate::supervisor::{Definition, Owner, Scoreboard, ScriptOwner};
@@ -75,13 +76,15 @@ pub struct Group {
 }
 
 impl Group {
-    /// The group of a definition; `timeout` is httpd's own. The page, and its place there; what its daemons may see.
+    /// The group of a definition; `timeout` is httpd's own. The page, and its place there; what its daemons may see; how many
+    /// pipes there may be.
     pub fn new(
         definition: &Definition,
         timeout: Duration,
         queue: OwnedFd,
         (status, index): (Arc<Page>, usize),
         scoreboard: Option<Arc<Scoreboard>>,
+        pipes: Pipes,
     ) -> Group {
         let options = &definition.options;
         Group {
@@ -95,7 +98,7 @@ impl Group {
             entry_timeout: options.connect_timeout,
             write_timeout: options.response_socket_timeout.or(options.socket_timeout),
             longest_header: options.header_buffer_size,
-            pairs: Pool::new(options.send_buffer_size.max(options.receive_buffer_size)),
+            pairs: Pool::new(options.send_buffer_size.max(options.receive_buffer_size), pipes),
             queue_timeout: options.queue_timeout,
             socket_timeout: options.socket_timeout.unwrap_or(timeout),
             client_timeout: timeout,

@@ -30,6 +30,8 @@ pub struct Incoming<'r, 'g> {
     pub files: VecDeque<OwnedFd>,
     /// The daemon asks for the body.
     pub body_wanted: bool,
+    /// So many bytes of the reply are in the pipe, and come before the rest of what was received.
+    pub piped: Option<usize>,
     /// The daemon has sent status and headers.
     pub headed: bool,
     /// Some of it was passed on.
@@ -68,6 +70,7 @@ impl<'r, 'g> Incoming<'r, 'g> {
             reader: Reader::new(nonce, body),
             files: VecDeque::new(),
             body_wanted: false,
+            piped: None,
             headed: false,
             begun: false,
             redirect: None,
@@ -79,7 +82,8 @@ impl<'r, 'g> Incoming<'r, 'g> {
         }
     }
 
-    /// Takes all events that are whole; passes on what they say to the client.
+    /// Takes all events that are whole, up to one that says that bytes are in the pipe; passes on what they say to the
+    /// client.
     pub fn take(&mut self, input: &mut &[u8], upload: &Upload<'_>) -> Result<Option<Ending>, Stop> {
         let mut pieces: Vec<Piece<'_>> = self.held.take().into_iter().collect();
         let ending = loop {
@@ -93,6 +97,11 @@ impl<'r, 'g> Incoming<'r, 'g> {
                 Ok(Event::File { offset, length }) => {
                     self.count(length)?;
                     pieces.push(self.file(offset, length)?);
+                }
+                Ok(Event::Piped(length)) => {
+                    self.count(length as u64)?;
+                    self.piped = Some(length);
+                    break None;
                 }
                 Ok(Event::WantBody) => {
                     self.body_wanted = true;
@@ -110,7 +119,7 @@ impl<'r, 'g> Incoming<'r, 'g> {
             return Ok(ending);
         }
         // A file goes on together with what follows: filters that pick ranges want to see where the reply ends.
-        if ending.is_none() {
+        if ending.is_none() && self.piped.is_none() {
             self.held = match pieces.pop() {
                 Some(Piece::File { file, offset, length }) => Some(Piece::File { file, offset, length }),
                 other => {
@@ -133,6 +142,19 @@ impl<'r, 'g> Incoming<'r, 'g> {
             return Ok(Some(Ending::Truncated));
         }
         Ok(ending)
+    }
+
+    /// Passes bytes on that came through the pipe.
+    pub fn pass(&mut self, bytes: &[u8]) -> Result<(), Stop> {
+        if self.redirect.is_some() || self.overridden.is_some() {
+            return Ok(());
+        }
+        self.begun = true;
+        match self.reply.send(std::iter::once(Piece::Bytes(bytes)), false) {
+            Sent::Ok => Ok(()),
+            Sent::ClientGone => Err(Stop::ClientGone),
+            Sent::Failed => Err(Stop::FilterAnswered),
+        }
     }
 
     /// Puts the head into the request, checked as if the application had given it here.

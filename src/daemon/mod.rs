@@ -5,6 +5,7 @@
 mod group;
 mod incoming;
 mod pair;
+mod pipe;
 mod relay;
 mod upload;
 
@@ -24,6 +25,7 @@ use crate::module::Wsgi;
 use crate::target::Target;
 
 pub use group::{Group, Groups};
+pub use pipe::Pipes;
 use relay::{End, Relay, now};
 use upload::{CollectError, Upload};
 

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use rustix::io::Errno;
@@ -12,6 +13,7 @@ use rustix::net::{
     SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair, sockopt,
 };
 
+use super::pipe::{Pipe, Pipes};
 use super::relay::MOMENT;
 
 /// A pair that no exchange uses.
@@ -28,6 +30,8 @@ pub struct Near {
     /// What is received comes through it. It stays with the pair: so there are as many as requests at a time, not as
     /// many as threads, and none is filled with zeros for each request.
     pub buffer: Vec<u8>,
+    /// What comes of the reply's body without being copied by the daemon.
+    pipe: Option<Pipe>,
 }
 
 /// Pairs of one group that wait for a request. They never leave the group, and so never a user.
@@ -35,19 +39,28 @@ pub struct Pool {
     idle: Mutex<Vec<Idle>>,
     /// Size of their buffers.
     buffer: usize,
+    /// So many replies more may be large: one has been lately.
+    large: AtomicU32,
+    pipes: Pipes,
 }
 
 /// Bytes that may wait in each direction unless the administrator says otherwise: as many as the system grants, which is
 /// twice its default on Linux. The side that sends much is woken half as often then.
 const BUFFER: usize = 256 * 1024;
+/// A reply whose body has pieces of that size is worth a pipe.
+pub const LARGE: usize = 128 * 1024;
+/// After so many replies that are not large, requests go out without a pipe.
+const LARGE_FOR: u32 = 64;
 /// Most pairs that one httpd child keeps for a group. Each is two descriptors, and there may be many groups.
 const MOST_IDLE: usize = 32;
 
 impl Pool {
     /// No pairs yet. `buffer`: how many bytes may wait in each direction; `None`: [`BUFFER`].
-    pub fn new(buffer: Option<u64>) -> Pool {
+    pub fn new(buffer: Option<u64>, pipes: Pipes) -> Pool {
         Pool {
             idle: Mutex::default(),
+            large: AtomicU32::new(0),
+            pipes,
             buffer: buffer.map_or(BUFFER, |bytes| usize::try_from(bytes).unwrap_or(usize::MAX)),
         }
     }
@@ -56,13 +69,42 @@ impl Pool {
     pub fn take(&self) -> Result<(Near, OwnedFd), Errno> {
         // The lock is held for no longer than it takes to get one.
         let next = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        while let Some(Idle { near, far }) = next() {
+        while let Some(Idle { mut near, far }) = next() {
             // Looked at now and not before: a daemon may have kept a copy of its end.
             if matches!(rustix::io::ioctl_fionread(&near.socket), Ok(0)) {
+                self.equip(&mut near);
                 return Ok((near, far));
             }
         }
-        new(self.buffer)
+        let (mut near, far) = new(self.buffer)?;
+        self.equip(&mut near);
+        Ok((near, far))
+    }
+
+    /// Gives the pair an empty pipe, if the reply is likely to be large.
+    fn equip(&self, near: &mut Near) {
+        if self.large.load(Ordering::Relaxed) == 0 {
+            near.pipe = None;
+        } else if let Some(pipe) = &near.pipe {
+            if !pipe.is_empty() {
+                near.pipe = None;
+            }
+        } else {
+            near.pipe = self.pipes.make();
+        }
+    }
+
+    /// Notes whether a reply had large pieces.
+    pub fn note(&self, large: bool) {
+        if large {
+            self.large.store(LARGE_FOR, Ordering::Relaxed);
+        } else {
+            // None but the last of them matters, so it does no harm if one is lost.
+            let left = self.large.load(Ordering::Relaxed);
+            if left > 0 {
+                self.large.store(left - 1, Ordering::Relaxed);
+            }
+        }
     }
 
     /// Keeps a pair for the next request, if `far` is the other end of `near`.
@@ -86,6 +128,7 @@ fn new(buffer: usize) -> Result<(Near, OwnedFd), Errno> {
         socket,
         inode,
         buffer: Vec::new(),
+        pipe: None,
     };
     Ok((near, far))
 }
@@ -94,15 +137,17 @@ fn inode(fd: BorrowedFd<'_>) -> Result<u64, Errno> {
     rustix::fs::fstat(fd).map(|stat| stat.st_ino)
 }
 
-/// Puts one datagram into a queue, with the far end of a pair.
+/// Puts one datagram into a queue, with the far end of a pair and, if there is one, the daemon's end of its pipe.
 ///
 /// # Errors
 /// `AGAIN` when the queue is full.
-pub fn enqueue(queue: BorrowedFd<'_>, datagram: &[u8], far: BorrowedFd<'_>) -> Result<(), Errno> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+pub fn enqueue(queue: BorrowedFd<'_>, datagram: &[u8], near: &Near, far: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    let descriptors = [far];
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    let writing = near.pipe.as_ref().map_or(far, Pipe::writing);
+    let descriptors = [far, writing];
+    let count = 1 + usize::from(near.pipe.is_some());
+    control.push(SendAncillaryMessage::ScmRights(&descriptors[..count]));
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     sendmsg(queue, &[IoSlice::new(datagram)], &mut control, flags).map(drop)
 }
@@ -146,6 +191,14 @@ impl Near {
         let mut flags = RecvFlags::empty();
         flags.set(RecvFlags::DONTWAIT, !wait);
         recv(&self.socket, space, flags).map(|((bytes, _), _)| &*bytes)
+    }
+
+    /// Takes bytes out of the pipe, as many as fit, without waiting.
+    ///
+    /// # Errors
+    /// When there is no pipe, or nothing in it.
+    pub fn receive_piped<'b>(&self, space: &'b mut [MaybeUninit<u8>]) -> Result<&'b [u8], Errno> {
+        self.pipe.as_ref().ok_or(Errno::NODATA)?.read(space)
     }
 
     /// Ends the exchange from this side: what a daemon sends from now on fails.

@@ -13,14 +13,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::time::{ClockId, clock_gettime};
 use wsgi_core::supervision::{State, Time};
-use wsgi_core::wire::body::head_more;
+use wsgi_core::wire::body::{head_more, pipe_read};
 use wsgi_core::wire::reply::Ending;
 use wsgi_core::wire::request::{self as wire, New};
 use wsgi_core::wire::{MAX_DATA, STARTED_AFTER_US};
 
 use super::group::Group;
 use super::incoming::Incoming;
-use super::pair::{Near, enqueue};
+use super::pair::{LARGE, Near, enqueue};
 use super::upload::{Step, Upload};
 use crate::environ::Environ;
 use crate::httpd::log;
@@ -80,6 +80,8 @@ pub struct Relay<'r, 'e> {
     starved: Option<Time>,
     /// The client has shown that there is more of the body to be read.
     fed: bool,
+    /// The reply has large pieces.
+    large: bool,
 }
 
 impl<'r, 'e> Relay<'r, 'e> {
@@ -129,7 +131,7 @@ impl<'r, 'e> Relay<'r, 'e> {
         };
         let patience = now() + group.entry_timeout;
         let entered = loop {
-            match enqueue(group.queue(), &out[..encoded.datagram], far.as_fd()) {
+            match enqueue(group.queue(), &out[..encoded.datagram], &near, far.as_fd()) {
                 Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::NOBUFS)
                     if now() < patience.min(deadline.unwrap_or(patience))
                         && !matches!(group.state(), State::Failed { .. }) =>
@@ -165,6 +167,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             wanted: false,
             starved: None,
             fed: true,
+            large: false,
         };
         let mut buffer = std::mem::take(&mut relay.near.buffer);
         buffer.resize(PIECE, 0);
@@ -180,6 +183,7 @@ impl<'r, 'e> Relay<'r, 'e> {
         let mut filled = 0;
         // Made when it is needed, and gone with the exchange. What it holds does not matter, so nothing fills it first.
         let mut large = Box::default();
+        let mut piped = Box::default();
         let entered = now();
         let mut last = entered;
         let mut readable = false;
@@ -201,12 +205,18 @@ impl<'r, 'e> Relay<'r, 'e> {
                     Ok([]) => return Err(Stop::Gone),
                     Ok(mut input) => {
                         let whole = input.len();
-                        if let Some(ending) = self.incoming.take(&mut input, self.upload)? {
-                            return if input.is_empty() {
-                                Ok(ending)
-                            } else {
-                                Err(Stop::Invalid("went on after the end"))
-                            };
+                        loop {
+                            if let Some(ending) = self.incoming.take(&mut input, self.upload)? {
+                                return if input.is_empty() {
+                                    Ok(ending)
+                                } else {
+                                    Err(Stop::Invalid("went on after the end"))
+                                };
+                            }
+                            match self.incoming.piped.take() {
+                                Some(length) => self.empty_pipe(length, &mut piped)?,
+                                None => break,
+                            }
                         }
                         self.wanted |= std::mem::take(&mut self.incoming.body_wanted);
                         let needed = self.incoming.reader.needed(input);
@@ -268,7 +278,9 @@ impl<'r, 'e> Relay<'r, 'e> {
         large: &'b mut Box<[MaybeUninit<u8>]>,
         wait: bool,
     ) -> Result<&'b [u8], Errno> {
-        let ahead = self.incoming.reader.ahead().min(LARGE_PIECE);
+        let ahead = self.incoming.reader.ahead();
+        self.large |= ahead >= LARGE;
+        let ahead = ahead.min(LARGE_PIECE);
         if filled > 0 || ahead <= PIECE {
             let bytes = self
                 .near
@@ -279,6 +291,36 @@ impl<'r, 'e> Relay<'r, 'e> {
             *large = Box::new_uninit_slice(ahead);
         }
         self.near.receive_bytes(&mut large[..ahead], wait)
+    }
+
+    /// Passes on what is in the pipe, which the daemon has said are so many bytes, and says that it is read.
+    fn empty_pipe(&mut self, length: usize, space: &mut Box<[MaybeUninit<u8>]>) -> Result<(), Stop> {
+        if self.unsent() || self.wanted {
+            return Err(Stop::Invalid(
+                "did not read the request's body to its end before it used the pipe",
+            ));
+        }
+        self.large = true;
+        if space.is_empty() {
+            *space = Box::new_uninit_slice(LARGE_PIECE);
+        }
+        let mut left = length;
+        while left > 0 {
+            let most = left.min(space.len());
+            let bytes = match self.near.receive_piped(&mut space[..most]) {
+                Err(Errno::INTR) => continue,
+                Ok([]) | Err(_) => return Err(Stop::Invalid("has not put into the pipe what it said")),
+                Ok(bytes) => bytes,
+            };
+            left -= bytes.len();
+            if left == 0 {
+                // The daemon can go on while the client gets the last of it.
+                self.out.extend(pipe_read(self.nonce));
+                self.send_some();
+            }
+            self.incoming.pass(bytes)?;
+        }
+        Ok(())
     }
 
     /// Whether nobody will take the request, nor runs it without having said so.
@@ -391,6 +433,7 @@ impl<'r, 'e> Relay<'r, 'e> {
     fn finish(mut self, end: Result<Ending, Stop>) -> End {
         let stop = match end {
             Ok(ending) => {
+                self.group.pairs.note(self.large);
                 let far = self.incoming.files.pop_front();
                 let clean = self.incoming.files.is_empty() && !self.unsent() && (!self.wanted || self.upload.is_sent());
                 if let (Some(far), true) = (far, clean) {

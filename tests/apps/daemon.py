@@ -1,5 +1,6 @@
 """Runs in daemons: says how its process is, and misbehaves as PATH_INFO names."""
 
+import array
 import ctypes
 import json
 import os
@@ -61,6 +62,12 @@ def about(environ, start_response, _):
         "status": Path("/proc/self/status").read_text(),
     }
     return answer(start_response, json.dumps(told))
+
+
+def long(environ, start_response, argument):
+    """SIZE/SEED: bytes that are different everywhere, and for each seed."""
+    size, seed = map(int, argument.removeprefix("gzip/").split("/"))
+    return answer(start_response, array.array("I", range(seed, seed + size // 4)).tobytes())
 
 
 def kill(environ, start_response, name):

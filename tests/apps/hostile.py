@@ -1,6 +1,7 @@
 """Runs in a daemon of one thread and takes requests from the queue itself, to answer them as no daemon would.
 
-PATH_INFO names what is done to the next request; `/pid` is an ordinary answer, `/reach` tells what it can do to others.
+PATH_INFO names what is done to the next request; `/pid` is an ordinary answer, `/long` a long one, `/reach` tells what
+it can do to others.
 """
 
 import array
@@ -15,7 +16,7 @@ import termios
 import time
 from pathlib import Path
 
-STARTED, HEAD, DATA, FILE, WANT_BODY, LOG, RETRY, REFUSED, TRUNCATED, END = range(1, 11)
+STARTED, HEAD, DATA, FILE, WANT_BODY, LOG, RETRY, REFUSED, TRUNCATED, END, PIPED = range(1, 12)
 
 
 def application(environ, start_response):
@@ -23,7 +24,7 @@ def application(environ, start_response):
     if name in TRICKS:
         (Path(environ["test.folder"]) / f"begun-{name}").touch()
         TRICKS[name]()
-    body = str(os.getpid()).encode()
+    body = str(os.getpid()).encode() * (1_000_000 if name == "long" else 1)
     if name == "reach":
         body = json.dumps({pid: reach(int(pid)) for pid in environ["QUERY_STRING"].split(",")}).encode()
     start_response("200 OK", [("Content-Length", str(len(body)))])
@@ -79,10 +80,12 @@ class Stolen:
             for way in select.select(ways, [], [])[0]:
                 if way.recv(4, socket.MSG_PEEK | socket.MSG_DONTWAIT) != b"WSGQ":
                     continue
-                data, controls, _, _ = way.recvmsg(1 << 16, socket.CMSG_SPACE(4))
+                data, controls, _, _ = way.recvmsg(1 << 16, socket.CMSG_SPACE(8))
                 (self.nonce,) = struct.unpack_from("<Q", data, 8)
-                (number,) = array.array("i", controls[0][2])
+                number, *pipe = array.array("i", controls[0][2])
                 self.far = socket.socket(fileno=number)
+                # There is none where httpd has many processes.
+                self.pipe = pipe[0] if pipe else os.open("/dev/null", os.O_WRONLY)
                 return
 
     def frame(self, kind: int, contents: bytes = b"", length: int | None = None, nonce: int | None = None) -> bytes:
@@ -211,6 +214,32 @@ simple("file_socket", lambda s: s.head() + s.frame(FILE, part(0, 1)), lambda: [s
 simple("file_beyond", lambda s: s.head() + s.frame(FILE, part(0, 1 << 40)), lambda: [os.open(__file__, os.O_RDONLY)])
 simple("file_overflow", lambda s: s.head() + s.frame(FILE, part(1 << 63, 1 << 63)), lambda: [null()])
 simple("file_first", lambda s: s.frame(FILE, part(0, 1)), lambda: [os.open(__file__, os.O_RDONLY)])
+
+# --- the pipe
+
+
+def piped(stolen, says: int, is_there: int = 0) -> bytes:
+    os.write(stolen.pipe, bytes(is_there))
+    return stolen.frame(PIPED, struct.pack("<I", says))
+
+
+simple("piped_nothing", lambda s: s.head() + piped(s, 1))
+simple("piped_less", lambda s: s.head() + piped(s, 1001, 1000))
+simple("piped_zero", lambda s: s.head() + piped(s, 0, 10))
+simple("piped_much", lambda s: s.head() + piped(s, 1 << 20 | 1, 10))
+simple("piped_more", lambda s: piped(s, 1))
+simple("piped_first", lambda s: piped(s, 10, 10))
+
+
+@trick
+def piped_excess(stolen):
+    """Leaves something in the pipe."""
+    stolen.send(stolen.head([(b"Content-Length", b"0")]))
+    os.write(stolen.pipe, bytes(1000))
+    stolen.send(stolen.frame(END), files=[stolen.far])
+    time.sleep(0.05)
+    os.write(stolen.pipe, bytes(1000))
+
 
 # --- whole answers with something odd behind them
 

@@ -1,8 +1,10 @@
 """What a daemon is asked to do, by query string."""
 
+import array
 import atexit
 import ctypes
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -36,6 +38,40 @@ def do_echo(environ, start_response, _):
 
 def do_large(environ, start_response, size):
     return answer(start_response, b"x" * int(size))
+
+
+def pattern(size: int, start: int = 0) -> bytes:
+    """Bytes that are different everywhere."""
+    count = size // 4 + 1
+    return array.array("I", range(start, start + count)).tobytes()[:size]
+
+
+def do_pattern(environ, start_response, sizes):
+    """Blocks of such sizes."""
+    return answer_with(start_response, [pattern(int(size), 7 * int(size)) for size in sizes.split(",")])
+
+
+def answer_with(start_response, blocks):
+    start_response("200 OK", [("Content-Length", str(sum(map(len, blocks))))])
+    return blocks
+
+
+def do_generated_pattern(environ, start_response, sizes):
+    """The same by a generator, without saying how much."""
+    start_response("200 OK", [])
+    for size in sizes.split(","):
+        yield pattern(int(size), 7 * int(size))
+
+
+def do_deadly(environ, start_response, size):
+    """The same, where a broken pipe ends the process."""
+    ctypes.CDLL(None).signal(signal.SIGPIPE, signal.SIG_DFL)
+    return do_pattern(environ, start_response, size)
+
+
+def do_half_read(environ, start_response, size):
+    environ["wsgi.input"].read(1)
+    return do_pattern(environ, start_response, size)
 
 
 def do_file(environ, start_response, path):

@@ -1,4 +1,4 @@
-//! The frames that httpd sends on a reply pair: the rest of a large head, and the request's body.
+//! The frames that httpd sends on a reply pair: the rest of a large head, the request's body, and what it has read.
 
 use super::frame::{self, Frame, HEADER, Next, Stream};
 use super::{Error, MAX_DATA, MAX_REASON};
@@ -15,13 +15,20 @@ pub enum Kind {
     BodyEnd = 0x43,
     /// There is no more of the body: contents is the reason.
     BodyError = 0x44,
+    /// What was in the pipe is read.
+    PipeRead = 0x45,
 }
 
 impl frame::Kind for Kind {
     fn from_number(number: u8) -> Option<Kind> {
-        [Kind::HeadMore, Kind::Body, Kind::BodyEnd, Kind::BodyError]
-            .into_iter()
-            .find(|kind| kind.number() == number)
+        Some(match number {
+            0x41 => Kind::HeadMore,
+            0x42 => Kind::Body,
+            0x43 => Kind::BodyEnd,
+            0x44 => Kind::BodyError,
+            0x45 => Kind::PipeRead,
+            _ => return None,
+        })
     }
 
     fn number(self) -> u8 {
@@ -31,7 +38,7 @@ impl frame::Kind for Kind {
     fn lengths(self) -> (usize, usize) {
         match self {
             Kind::HeadMore | Kind::Body => (1, MAX_DATA),
-            Kind::BodyEnd => (0, 0),
+            Kind::BodyEnd | Kind::PipeRead => (0, 0),
             Kind::BodyError => (0, MAX_REASON),
         }
     }
@@ -50,6 +57,11 @@ pub fn body(nonce: u64, length: usize) -> [u8; HEADER] {
 /// A `BODY_END` frame.
 pub fn body_end(nonce: u64) -> [u8; HEADER] {
     Frame::encode(Kind::BodyEnd, 0, nonce)
+}
+
+/// A `PIPE_READ` frame.
+pub fn pipe_read(nonce: u64) -> [u8; HEADER] {
+    Frame::encode(Kind::PipeRead, 0, nonce)
 }
 
 /// Appends a `BODY_ERROR` frame. The text becomes the message of the application's exception; it is cut after
@@ -71,6 +83,8 @@ pub enum Event<'a> {
     BodyEnd,
     /// No more of the body will come, for this reason.
     BodyError(&'a [u8]),
+    /// What was in the pipe is read.
+    PipeRead,
 }
 
 /// Reads httpd's frames of one exchange.
@@ -81,6 +95,7 @@ pub struct Reader {
     head_missing: usize,
     wanted: bool,
     ended: bool,
+    piped: bool,
 }
 
 impl Reader {
@@ -92,6 +107,7 @@ impl Reader {
             head_missing,
             wanted: false,
             ended: false,
+            piped: false,
         }
     }
 
@@ -100,12 +116,17 @@ impl Reader {
         self.wanted = true;
     }
 
+    /// Remembers that `PIPED` was sent: httpd will say that it has read what is in the pipe.
+    pub fn piped(&mut self) {
+        self.piped = true;
+    }
+
     /// Takes the next event from the front of `input`.
     ///
     /// # Errors
     /// `Incomplete`: keep what is left in `input`, receive more behind it, up to [`Reader::needed`] bytes at least.
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Event<'a>, Error> {
-        if self.ended {
+        if self.ended && !self.piped {
             return Err(if input.is_empty() {
                 Error::Incomplete
             } else {
@@ -115,6 +136,7 @@ impl Reader {
         let in_body = |event| match event {
             _ if self.head_missing > 0 => Err(Error::Invalid("frame of the body before the head is complete")),
             _ if !self.wanted => Err(Error::Invalid("frame of a body that nobody asked for")),
+            _ if self.ended => Err(Error::Invalid("frame after the end of the body")),
             event => Ok(event),
         };
         match self.stream.next(input)? {
@@ -136,6 +158,11 @@ impl Reader {
                 self.ended = true;
                 Ok(event)
             }
+            Next::Whole(Kind::PipeRead, _) if self.piped => {
+                self.piped = false;
+                Ok(Event::PipeRead)
+            }
+            Next::Whole(Kind::PipeRead, _) => Err(Error::Invalid("has read what was not in the pipe")),
             Next::Piece(..) | Next::Whole(..) => Err(Error::Invalid("frame of a wrong shape")),
         }
     }
@@ -161,7 +188,7 @@ impl Reader {
 
     /// Whether httpd has nothing more to say in this exchange, so that the far end can be given back.
     pub fn clean(&self) -> bool {
-        self.stream.between() && self.head_missing == 0 && (self.ended || !self.wanted)
+        self.stream.between() && self.head_missing == 0 && (self.ended || !self.wanted) && !self.piped
     }
 }
 
@@ -206,6 +233,26 @@ mod tests {
         let body = frames(&[(Kind::Body, b"xy"), (Kind::BodyEnd, b"")]);
         assert_eq!(events(&mut reader, &body), ["Body([120, 121])", "BodyEnd"]);
         assert!(reader.clean());
+    }
+
+    #[test]
+    fn pipe() {
+        for wanted in [false, true] {
+            let mut reader = Reader::new(NONCE, 0);
+            if wanted {
+                reader.want_body();
+                assert_eq!(events(&mut reader, &body_end(NONCE)), ["BodyEnd"]);
+            }
+            let mut early = reader.clone();
+            assert!(events(&mut early, &pipe_read(NONCE))[0].contains(if wanted { "after the end" } else { "not in" }));
+            reader.piped();
+            assert!(!reader.clean());
+            let mut late = reader.clone();
+            let refused = if wanted { "after the end" } else { "nobody asked for" };
+            assert!(events(&mut late, &body_end(NONCE))[0].contains(refused));
+            assert_eq!(events(&mut reader, &pipe_read(NONCE)), ["PipeRead"]);
+            assert!(reader.clean());
+        }
     }
 
     #[test]
@@ -261,7 +308,7 @@ mod tests {
                         Ok(Event::HeadMore(piece)) => head.extend(piece),
                         Ok(Event::Body(piece)) => body.extend(piece),
                         Ok(Event::BodyError(text)) => reason = Some(text.to_vec()),
-                        Ok(Event::BodyEnd) => panic!("there is none"),
+                        Ok(Event::BodyEnd | Event::PipeRead) => panic!("there is none"),
                         Err(error) => break error,
                     }
                 };

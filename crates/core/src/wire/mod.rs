@@ -6,7 +6,8 @@
 //! # The two sockets
 //! - The **queue** of a process group: one `SOCK_SEQPACKET` socketpair for the life of the server. httpd children send
 //!   to it, daemons receive from it; one datagram is one request ([`request::Request`]). It carries one descriptor
-//!   (`SCM_RIGHTS`): the far end of a reply pair.
+//!   (`SCM_RIGHTS`), the far end of a reply pair, and a second one where replies are large: the end of a pipe that the
+//!   daemon may write to.
 //!   httpd shuts its end down for reading, so that a daemon cannot fill it.
 //! - A **reply pair**: a `SOCK_STREAM` socketpair, made by the httpd child, used for one exchange at a time. httpd
 //!   keeps the near end, and closes its copy of the far end as soon as the datagram is out. So while a request runs
@@ -33,6 +34,8 @@
 //!           BODY … BODY_END or BODY_ERROR ────────────────▶
 //!                              LOG             ◀─────────────  any time before the end
 //!                              HEAD DATA FILE… ◀─────────────
+//!                              PIPED           ◀─────────────  large pieces, where a pipe came with the request
+//!           PIPE_READ ────────────────────────────────────▶
 //!                              END + far end   ◀─────────────  before close() of the iterable
 //! ENDED     pools or drops the pair                         idle again
 //! ```
@@ -71,6 +74,12 @@
 //! - The end of the stream without one of these: the daemon is gone. Before `HEAD` that is 502; after it, the client's
 //!   connection is cut, never ended cleanly. The same for whatever a reader calls [`Error::Invalid`].
 //!
+//! - `PIPED` instead of `DATA`, where a pipe came with the request, and after httpd has said all that it has to say of head
+//!   and body: so many bytes of the reply's body are in the pipe, all of them already. httpd takes them out and says
+//!   `PIPE_READ`. Until then the daemon neither changes nor frees them, since pages may be in the pipe that are not copied
+//!   (vmsplice(2)), and sends nothing more into the pipe. httpd holds both ends, and the only reading one: it never waits
+//!   for a byte of the pipe, and what is promised and not there is [`Error::Invalid`].
+//!
 //! httpd's client is gone: httpd closes the near end, the daemon gets `EPIPE` or the end of the stream.
 //!
 //! ## ENDED: what becomes of the pair
@@ -101,7 +110,7 @@ use std::fmt;
 /// Version of all that httpd, `wsgid` and daemons say to each other: it changes with every change of a message or of a
 /// meaning. They are installed together, but a supervisor outlives graceful restarts of httpd, and reads the files of
 /// daemons anew each time.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 
 /// Largest datagram of the queue, in bytes. The queue's send buffer must hold many of them; the usual request has
 /// 1 to 2 KB, and what is rare and larger is better kept in the two processes than in kernel memory.
@@ -132,6 +141,10 @@ pub const MAX_PATH: usize = 4096;
 /// Longest frame of data. Such frames are handed out in pieces, so this costs no memory: it keeps lengths far from the
 /// end of every integer type.
 pub const MAX_DATA: usize = 1 << 30;
+
+/// Most bytes of the reply's body that may be in the pipe: the most that Linux lets everybody have there
+/// (`/proc/sys/fs/pipe-max-size`).
+pub const MAX_PIPED: usize = 1 << 20;
 
 /// From this age on, in µs, a daemon announces a request by `STARTED` whether it has a deadline or not: who has waited
 /// that long does not mind one more wake-up.

@@ -2,7 +2,7 @@
 
 use super::field::{Fields, Pairs, put_pairs, put_short_text};
 use super::frame::{self, Frame, HEADER, Next, Stream};
-use super::{Error, MAX_DATA, MAX_LOG, MAX_PATH, MAX_REPLY_FIELDS, MAX_REPLY_HEAD, TooLarge};
+use super::{Error, MAX_DATA, MAX_LOG, MAX_PATH, MAX_PIPED, MAX_REPLY_FIELDS, MAX_REPLY_HEAD, TooLarge};
 use crate::abi::{Level, Site};
 
 /// The kinds of these frames.
@@ -29,6 +29,8 @@ pub enum Kind {
     Truncated = 0x09,
     /// The reply is complete.
     End = 0x0a,
+    /// The reply's body goes on with bytes that are in the pipe.
+    Piped = 0x0b,
 }
 
 impl frame::Kind for Kind {
@@ -44,6 +46,7 @@ impl frame::Kind for Kind {
             0x08 => Kind::Refused,
             0x09 => Kind::Truncated,
             0x0a => Kind::End,
+            0x0b => Kind::Piped,
             _ => return None,
         })
     }
@@ -62,6 +65,7 @@ impl frame::Kind for Kind {
             // Level, line, empty file, no text.
             Kind::Log => (7, 7 + MAX_PATH + MAX_LOG),
             Kind::Refused => (2, 2),
+            Kind::Piped => (4, 4),
         }
     }
 }
@@ -82,6 +86,14 @@ pub fn file(nonce: u64, offset: u64, length: u64) -> [u8; HEADER + 16] {
     bytes[..HEADER].copy_from_slice(&Frame::encode(Kind::File, 16, nonce));
     bytes[HEADER..HEADER + 8].copy_from_slice(&offset.to_le_bytes());
     bytes[HEADER + 8..].copy_from_slice(&length.to_le_bytes());
+    bytes
+}
+
+/// A `PIPED` frame: the next `length` bytes of the reply's body, 1 to [`MAX_PIPED`], are in the pipe.
+pub fn piped(nonce: u64, length: usize) -> [u8; HEADER + 4] {
+    let mut bytes = [0; HEADER + 4];
+    bytes[..HEADER].copy_from_slice(&Frame::encode(Kind::Piped, 4, nonce));
+    bytes[HEADER..].copy_from_slice(&u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes());
     bytes
 }
 
@@ -192,6 +204,8 @@ pub enum Event<'a> {
         /// Its length.
         length: u64,
     },
+    /// The reply's body goes on with so many bytes that are in the pipe.
+    Piped(usize),
     /// The request's body is needed.
     WantBody,
     /// Records for the request's log, one for each line of the text, with what may be their place in a program.
@@ -315,6 +329,13 @@ impl Reader {
                 match offset.checked_add(length) {
                     Some(end) if i64::try_from(end).is_ok() => Ok(Event::File { offset, length }),
                     _ => Err(Error::Invalid("part of a file out of bounds")),
+                }
+            }
+            Kind::Piped => {
+                self.answering()?;
+                match fields.u32()? as usize {
+                    length @ 1..=MAX_PIPED => Ok(Event::Piped(length)),
+                    _ => Err(Error::Invalid("length of what is in the pipe is out of bounds")),
                 }
             }
             Kind::End => {

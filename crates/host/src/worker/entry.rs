@@ -4,8 +4,9 @@
 //! an extension module and calls its one function, `wsgi_daemon_main()`, which does not return.
 
 use std::ffi::c_void;
-use std::os::fd::{BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
+use rustix::io::Errno;
 use wsgi_core::wire::control::CONTROL_FD;
 
 use crate::fence::fence;
@@ -57,6 +58,30 @@ pub fn with_descriptor<R>(descriptor: RawFd, work: impl FnOnce(BorrowedFd<'_>) -
     }
     // SAFETY: not -1. An application that closes it nonetheless gets another file sent, or an error: both are its own.
     Some(work(unsafe { BorrowedFd::borrow_raw(descriptor) }))
+}
+
+/// Puts bytes into a pipe without copying them, as many as it takes at once (vmsplice(2)); how many. Whoever reads the pipe
+/// sees them as they are by then.
+///
+/// # Errors
+/// When the system does not do that, when the pipe is full, or when nobody reads it.
+pub fn lend(pipe: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+    // SAFETY: asks for the action, into a structure of which all zeros is a value as well.
+    let deadly = unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(libc::SIGPIPE, std::ptr::null(), &raw mut action) != 0 || action.sa_sigaction == libc::SIG_DFL
+    };
+    // Python ignores the signal; an application that has changed that would be ended by it when httpd gives up.
+    if deadly {
+        return Err(Errno::PIPE);
+    }
+    let vector = libc::iovec {
+        iov_base: bytes.as_ptr().cast_mut().cast(),
+        iov_len: bytes.len(),
+    };
+    // SAFETY: the kernel reads the memory only, and holds on to its pages, whatever becomes of it here.
+    let count = unsafe { libc::vmsplice(pipe.as_raw_fd(), &raw const vector, 1, libc::SPLICE_F_NONBLOCK) };
+    usize::try_from(count).map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
 /// What a thread has used so far.

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
@@ -11,18 +11,20 @@ use wsgi_core::abi::{Level, Sent, Site};
 use wsgi_core::wire::body::{Event, Reader};
 use wsgi_core::wire::frame::HEADER;
 use wsgi_core::wire::reply::{self, Kind};
-use wsgi_core::wire::{Error, MAX_DATA};
+use wsgi_core::wire::{Error, MAX_DATA, MAX_PIPED};
 
 use super::activity::Activity;
-use super::entry::with_descriptor;
+use super::entry::{self, with_descriptor};
 use super::family::Family;
 use super::held::{Held, Hold};
-use super::post::Post;
 use super::report::Report;
 use crate::adapter::Head;
-use crate::adapter::exchange::{Exchange, Outcome, ServerLog};
+use crate::adapter::exchange::{Outcome, ServerLog};
 use crate::python::{Room, is_forked};
 
+/// Pieces of the body from this size on go through the pipe, where there is one: they are not copied here, and not twice by
+/// the kernel, but httpd must say that it has read them.
+const LENT: usize = 128 * 1024;
 /// Received at a time, but for what goes straight to where it is wanted.
 const PIECE: usize = 4 * 1024;
 
@@ -45,6 +47,8 @@ pub struct Connection {
     head_sent: bool,
     head_failed: bool,
     held: Held,
+    /// Where large pieces of the body may go.
+    pipe: Option<OwnedFd>,
     /// Where records go when the exchange has ended.
     log: Arc<dyn ServerLog>,
     activity: Option<Arc<Activity>>,
@@ -73,6 +77,7 @@ enum Came {
     Piece(Range<usize>),
     BodyEnd,
     BodyError(String),
+    PipeRead,
 }
 
 impl Connection {
@@ -98,6 +103,7 @@ impl Connection {
             head_sent: false,
             head_failed: false,
             held: Held::default(),
+            pipe: None,
             log,
             activity: None,
             family,
@@ -105,9 +111,11 @@ impl Connection {
         }
     }
 
-    /// Says what body the request has, and whom to tell about the progress of the application.
-    pub fn begin(&mut self, body: Body, activity: Option<Arc<Activity>>, report: Arc<Report>) {
+    /// Says what body the request has, whom to tell about the progress of the application, and which pipe the reply may
+    /// use.
+    pub fn begin(&mut self, body: Body, activity: Option<Arc<Activity>>, report: Arc<Report>, pipe: Option<OwnedFd>) {
         self.body = body;
+        self.pipe = pipe;
         self.activity = activity;
         self.report = Some(report);
     }
@@ -165,7 +173,7 @@ impl Connection {
         }
     }
 
-    fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
+    pub fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
         if let Some(activity) = &self.activity {
             activity.note();
         }
@@ -211,6 +219,8 @@ impl Connection {
                         self.body = Body::Failed(reason);
                         break;
                     }
+                    // It comes only while it is waited for.
+                    Some(Came::PipeRead) => {}
                     None if count > 0 => break,
                     None if self.at == self.filled && self.reader.ahead() > 0 => return self.receive_into(room),
                     None => self.receive()?,
@@ -257,6 +267,7 @@ impl Connection {
             // It ends where the rest begins.
             Ok(Event::HeadMore(piece) | Event::Body(piece)) => Ok(Some(Came::Piece(at - piece.len()..at))),
             Ok(Event::BodyEnd) => Ok(Some(Came::BodyEnd)),
+            Ok(Event::PipeRead) => Ok(Some(Came::PipeRead)),
             Ok(Event::BodyError(reason)) => Ok(Some(Came::BodyError(String::from_utf8_lossy(reason).into_owned()))),
             Err(Error::Incomplete) => Ok(None),
             Err(Error::Invalid(reason)) => Err(format!("httpd sent what cannot be understood ({reason})")),
@@ -284,7 +295,7 @@ impl Connection {
         if count == 0 { Err(gone()) } else { Ok(()) }
     }
 
-    fn head(&mut self, head: &Head) {
+    pub fn head(&mut self, head: &Head) {
         self.length = head.content_length();
         self.head.clear();
         let put = reply::head(self.nonce, head.status, head.reason(), head.headers(), &mut self.head);
@@ -295,7 +306,7 @@ impl Connection {
         }
     }
 
-    fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
+    pub fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
         if let Some(activity) = &self.activity {
             activity.note();
         }
@@ -304,6 +315,13 @@ impl Connection {
         }
         let head = std::mem::take(&mut self.head);
         let total: usize = pieces.iter().map(|piece| piece.len()).sum();
+        if pieces.iter().any(|piece| piece.len() >= LENT) && self.pipe.is_some() && self.is_clean() {
+            let result = self.lend(head, pieces);
+            if result.is_ok() && end {
+                return sent(self.complete(&[&reply::bare(Kind::End, self.nonce)]));
+            }
+            return self.after(result);
+        }
         let (whole, ending);
         let mut headers = Vec::new();
         let mut parts: Vec<&[u8]> = Vec::with_capacity(pieces.len() + 3);
@@ -336,7 +354,58 @@ impl Connection {
         self.after(result)
     }
 
-    fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {
+    /// Sends pieces of the body, large ones through the pipe, without copying them. Returns when httpd has read those.
+    fn lend(&mut self, mut head: Vec<u8>, pieces: &[&[u8]]) -> Result<(), Errno> {
+        for piece in pieces {
+            let mut rest = *piece;
+            while !rest.is_empty() {
+                let most = rest.len().min(MAX_PIPED);
+                let lent = match &self.pipe {
+                    Some(pipe) if rest.len() >= LENT => entry::lend(pipe.as_fd(), &rest[..most]).unwrap_or(0),
+                    _ => 0,
+                };
+                let (piped, behind) = (reply::piped(self.nonce, lent), &rest[lent..]);
+                // A short rest goes along; where nothing could be lent, as much as a frame holds.
+                let copied = match (lent, behind.len()) {
+                    (0, length) => length.min(MAX_DATA),
+                    (_, length @ 0..LENT) => length,
+                    _ => 0,
+                };
+                let data = reply::data(self.nonce, copied);
+                let mut parts: Vec<&[u8]> = vec![&head];
+                if lent > 0 {
+                    self.reader.piped();
+                    parts.push(&piped);
+                } else {
+                    self.pipe = self.pipe.take().filter(|_| rest.len() < LENT);
+                }
+                if copied > 0 {
+                    parts.extend([&data, &behind[..copied]]);
+                }
+                self.send(&parts, None)?;
+                self.head_sent = true;
+                head.clear();
+                if lent > 0 {
+                    self.await_pipe().map_err(|_| Errno::PIPE)?;
+                }
+                rest = &behind[copied..];
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until httpd has read what is in the pipe.
+    fn await_pipe(&mut self) -> Result<(), String> {
+        loop {
+            match self.next()? {
+                Some(Came::PipeRead) => return Ok(()),
+                Some(_) => return Err(String::from("httpd sent a body that was complete")),
+                None => self.receive()?,
+            }
+        }
+    }
+
+    pub fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {
         if self.head_failed {
             return Sent::Failed;
         }
@@ -359,7 +428,7 @@ impl Connection {
         self.after(result)
     }
 
-    fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
+    pub fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
         let mut frames = Vec::with_capacity(HEADER + 64 + text.len());
         reply::log(self.nonce, level, site, text, &mut frames);
         if self.socket.is_none() || self.send(&[&frames], None).is_err() {
@@ -389,7 +458,7 @@ impl Connection {
 
     /// Sends the frame that ends the exchange, with the far end if httpd can use it again, and closes it here.
     fn try_end(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
-        let clean = self.reader.clean() && self.at == self.filled && self.piece.is_empty();
+        let clean = self.is_clean();
         self.family.check(&*self.log);
         let result = match &self.socket {
             Some(socket) => {
@@ -402,6 +471,11 @@ impl Connection {
         result
     }
 
+    /// Whether httpd has nothing more to say in this exchange.
+    fn is_clean(&self) -> bool {
+        self.reader.clean() && self.at == self.filled && self.piece.is_empty()
+    }
+
     fn send(&mut self, parts: &[&[u8]], file: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
         self.family.check(&*self.log);
         match &self.socket {
@@ -411,7 +485,7 @@ impl Connection {
     }
 
     /// Holds a block back for the post, if blocks come one upon the other.
-    fn hold(&mut self, block: &[u8]) -> Hold {
+    pub fn hold(&mut self, block: &[u8]) -> Hold {
         if !self.head_sent || self.socket.is_none() || is_forked() {
             return Hold::No;
         }
@@ -450,63 +524,4 @@ fn gone() -> String {
 
 fn sent(result: Result<(), Errno>) -> Sent {
     if result.is_ok() { Sent::Ok } else { Sent::ClientGone }
-}
-
-/// The connection as the adapter and the worker share it.
-#[derive(Clone)]
-pub struct Shared {
-    connection: Arc<Mutex<Connection>>,
-    post: Arc<Post>,
-}
-
-impl Shared {
-    /// Shares it, also with the post.
-    pub fn new(connection: Connection, post: Arc<Post>) -> Shared {
-        Shared {
-            connection: Arc::new(Mutex::new(connection)),
-            post,
-        }
-    }
-
-    /// The connection. Only the post shares its lock with the thread of the request, and never waits while it has it.
-    pub fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Exchange for Shared {
-    fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
-        self.lock().read(room)
-    }
-
-    fn head(&mut self, head: &Head) {
-        self.lock().head(head);
-    }
-
-    fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
-        self.lock().write(pieces, end)
-    }
-
-    fn post(&mut self, block: &[u8]) -> bool {
-        if !self.post.is_there() {
-            return false;
-        }
-        let Ok(mut connection) = self.connection.try_lock() else {
-            return false;
-        };
-        let hold = connection.hold(block);
-        drop(connection);
-        if hold == Hold::First {
-            self.post.collect(&self.connection);
-        }
-        hold != Hold::No
-    }
-
-    fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {
-        self.lock().file(descriptor, offset, len)
-    }
-
-    fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
-        self.lock().log(level, site, text);
-    }
 }

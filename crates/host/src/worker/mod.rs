@@ -18,6 +18,7 @@ mod raw;
 mod report;
 mod service;
 mod settings;
+mod shared;
 mod signals;
 mod thread;
 mod watch;
@@ -164,11 +165,12 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
             return unusable(&log, &format!("it gets no thread: {error}"));
         }
     }
-    let post: Arc<Post> = Arc::clone(&daemon.post);
-    // Without it blocks are sent one by one.
-    let _ = std::thread::Builder::new()
-        .name(String::from("wsgi-post"))
-        .spawn(move || post.work());
+    if !settings.options.response_flush_delay.is_zero() {
+        let post: Arc<Post> = Arc::clone(&daemon.post);
+        let thread = std::thread::Builder::new().name(String::from("wsgi-post"));
+        // Without it blocks are sent one by one.
+        let _ = thread.spawn(move || post.work());
+    }
     if threads > 1 {
         let own = Arc::clone(&daemon);
         let lookout = std::thread::Builder::new().name(String::from("wsgi-lookout"));

@@ -35,6 +35,8 @@ pub struct Taken {
     pub len: usize,
     /// The far end of its reply pair.
     pub far: Option<OwnedFd>,
+    /// The pipe that large replies may go into.
+    pub pipe: Option<OwnedFd>,
     /// When its thread began to wait for one, in µs of `CLOCK_MONOTONIC`.
     pub awaited: u64,
 }
@@ -147,10 +149,10 @@ impl Queue {
             buffer.extend_from_slice(&overflow[..more]);
         }
         drop(overflow);
-        let mut far = None;
+        let (mut far, mut pipe) = (None, None);
         for part in control.drain() {
             if let RecvAncillaryMessage::ScmRights(mut received) = part {
-                far = received.next();
+                (far, pipe) = (received.next(), received.next());
             }
         }
         // All sending ends are gone: httpd has ended, or has no such group any more.
@@ -160,6 +162,7 @@ impl Queue {
         Ok(Some(Taken {
             len: message.bytes,
             far,
+            pipe,
             awaited,
         }))
     }

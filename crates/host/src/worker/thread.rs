@@ -12,13 +12,14 @@ use wsgi_core::wire::request::{self, Head};
 use super::activity::Board;
 use super::crew::Crew;
 use super::entry::CpuClock;
-use super::exchange::{Body, Connection, Shared};
+use super::exchange::{Body, Connection};
 use super::family::Family;
 use super::log::StandardError;
 use super::post::Post;
 use super::queue::{Popped, Queue, Taken, abandoned};
 use super::raw::Raw;
 use super::report::Report;
+use super::shared::Shared;
 use crate::adapter::Request;
 use crate::adapter::exchange::{Outcome, ServerLog};
 use crate::fence::fence;
@@ -126,14 +127,21 @@ impl Daemon {
         };
         let queued = request.enqueued < taken.awaited;
         match taken.far {
-            Some(far) => self.exchange(me, &request, (datagram.len(), queued), far),
+            Some(far) => self.exchange(me, &request, (datagram.len(), queued), far, taken.pipe),
             None => self.refuse("no reply socket came with it"),
         }
         queued
     }
 
     /// Runs a request of that `length`, which `queued` for a thread, and answers through the far end of its reply pair.
-    fn exchange(&self, me: usize, request: &request::Request<'_>, (length, queued): (usize, bool), far: OwnedFd) {
+    fn exchange(
+        &self,
+        me: usize,
+        request: &request::Request<'_>,
+        (length, queued): (usize, bool),
+        far: OwnedFd,
+        pipe: Option<OwnedFd>,
+    ) {
         let now = micros();
         let waited = now.saturating_sub(request.enqueued);
         // Who came to a thread that was free has hardly had the time to leave.
@@ -179,6 +187,7 @@ impl Daemon {
             },
             activity,
             Arc::clone(&self.report),
+            pipe,
         );
         let request = Request {
             variables: variables.collect(),

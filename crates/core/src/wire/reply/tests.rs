@@ -52,6 +52,7 @@ fn whole_reply() -> Vec<u8> {
     put_head(&mut out);
     put_data(&mut out, b"hello");
     out.extend(file(NONCE, 5, 7));
+    out.extend(piped(NONCE, MAX_PIPED));
     put_data(&mut out, b"!");
     log(NONCE, Level::Error, Site::NONE, b"", &mut out);
     out.extend(bare(Kind::End, NONCE));
@@ -68,6 +69,7 @@ fn a_whole_reply() {
         "Head 200 OK A=1,Set-Cookie=",
         "Data hello",
         "File { offset: 5, length: 7 }",
+        "Piped(1048576)",
         "Data !",
         "Log Error :0 ",
         "End(Complete)",
