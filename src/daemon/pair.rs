@@ -5,7 +5,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rustix::io::Errno;
 use rustix::net::{
@@ -68,7 +68,7 @@ impl Pool {
     /// A pair: one that was used before, and in which nothing is left, or a new one.
     pub fn take(&self) -> Result<(Near, OwnedFd), Errno> {
         // The lock is held for no longer than it takes to get one.
-        let next = || self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let next = || self.idle().pop();
         while let Some(Idle { mut near, far }) = next() {
             // Looked at now and not before: a daemon may have kept a copy of its end.
             if matches!(rustix::io::ioctl_fionread(&near.socket), Ok(0)) {
@@ -83,7 +83,7 @@ impl Pool {
 
     /// Gives the pair an empty pipe, if the reply is likely to be large.
     fn equip(&self, near: &mut Near) {
-        if self.large.load(Ordering::Relaxed) == 0 {
+        if !self.expects_large() {
             near.pipe = None;
         } else if let Some(pipe) = &near.pipe {
             if !pipe.is_empty() {
@@ -94,26 +94,39 @@ impl Pool {
         }
     }
 
+    fn expects_large(&self) -> bool {
+        self.large.load(Ordering::Relaxed) > 0
+    }
+
     /// Notes whether a reply had large pieces.
     pub fn note(&self, large: bool) {
         if large {
             self.large.store(LARGE_FOR, Ordering::Relaxed);
-        } else {
-            // None but the last of them matters, so it does no harm if one is lost.
-            let left = self.large.load(Ordering::Relaxed);
-            if left > 0 {
-                self.large.store(left - 1, Ordering::Relaxed);
+        } else if self.expects_large() {
+            let count = |left: u32| Some(left.saturating_sub(1));
+            let before = self.large.fetch_update(Ordering::Relaxed, Ordering::Relaxed, count);
+            if before == Ok(1) {
+                for Idle { near, .. } in self.idle().iter_mut() {
+                    near.pipe = None;
+                }
             }
         }
     }
 
     /// Keeps a pair for the next request, if `far` is the other end of `near`.
-    pub fn put(&self, near: Near, far: OwnedFd) {
+    pub fn put(&self, mut near: Near, far: OwnedFd) {
+        if !self.expects_large() {
+            near.pipe = None;
+        }
         let same = inode(far.as_fd()).is_ok_and(|inode| inode == near.inode);
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut idle = self.idle();
         if same && idle.len() < MOST_IDLE {
             idle.push(Idle { near, far });
         }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
