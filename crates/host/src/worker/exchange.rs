@@ -173,6 +173,7 @@ impl Connection {
         }
     }
 
+    /// As `Exchange::read`.
     pub fn read(&mut self, room: &mut Room<'_>) -> Result<usize, String> {
         if let Some(activity) = &self.activity {
             activity.note();
@@ -295,6 +296,7 @@ impl Connection {
         if count == 0 { Err(gone()) } else { Ok(()) }
     }
 
+    /// As `Exchange::head`.
     pub fn head(&mut self, head: &Head) {
         self.length = head.content_length();
         self.head.clear();
@@ -306,6 +308,7 @@ impl Connection {
         }
     }
 
+    /// As `Exchange::write`.
     pub fn write(&mut self, pieces: &[&[u8]], end: bool) -> Sent {
         if let Some(activity) = &self.activity {
             activity.note();
@@ -405,6 +408,7 @@ impl Connection {
         }
     }
 
+    /// As `Exchange::file`.
     pub fn file(&mut self, descriptor: i32, offset: i64, len: u64) -> Sent {
         if self.head_failed {
             return Sent::Failed;
@@ -428,6 +432,7 @@ impl Connection {
         self.after(result)
     }
 
+    /// As `Exchange::log`.
     pub fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
         let mut frames = Vec::with_capacity(HEADER + 64 + text.len());
         reply::log(self.nonce, level, site, text, &mut frames);
