@@ -14,8 +14,6 @@ const STREAK: u32 = 16;
 const PROOFS: u32 = 16;
 /// So much of a trial may say nothing: those that run when it begins are still there.
 const UNCLEAR: u32 = 12;
-/// What a request costs of that which has kept the others waiting.
-const LONG: u32 = 4;
 /// What a request that waited costs of the [`CREDIT`]: who waits for one can be kept from using a ms, which handing over
 /// costs in some 75 requests.
 const COST: u32 = 96;
@@ -26,14 +24,14 @@ const PAUSE: (u32, u32) = (64, 64 * 1024);
 /// By how much there are more after each that has failed.
 const GROWTH: u32 = 4;
 
-/// For how long, in µs, a thread that computes all the time may keep the queue: as long as CPython lets one compute while
+/// For how long, in µs, the queue may be kept while the process computes all the time: as long as CPython lets one compute while
 /// others wait (`sys.getswitchinterval`).
 const COMPUTING: u64 = 5_000;
 
-/// Whether a request while which the queue is kept has lasted too long, of whose `age` its thread has `used` that much of
-/// a processor, in µs.
-pub fn is_too_long(age: u64, used: u64) -> bool {
-    used < age / 2 || age >= COMPUTING
+/// Whether a request while which the queue is kept has lasted too long, of that `age`: the process has `used` that much of a
+/// processor in the last `span` of time, all in µs. Where it computes all the time, nobody else could run Python.
+pub fn is_too_long(age: u64, span: u64, used: u64) -> bool {
+    used < span / 2 || age >= COMPUTING
 }
 
 /// What a request showed that ran while its thread kept the queue.
@@ -111,10 +109,6 @@ impl Keeping {
                 let unclear = unclear - 1;
                 Phase::Trial { proofs, unclear }
             }
-            (Phase::Trial { proofs, unclear }, Shown::Long) if unclear > LONG => {
-                let unclear = unclear - LONG;
-                Phase::Trial { proofs, unclear }
-            }
             (Phase::Kept { credit: CREDIT }, Shown::Quick) => {
                 self.pause = PAUSE.0;
                 self.phase
@@ -168,6 +162,8 @@ mod tests {
         assert_eq!(run(&mut keeping, 1_000_000, Shown::Waited), 20);
         let mut keeping = Keeping::default();
         assert_eq!(run(&mut keeping, 1_000_000, Shown::Unclear), 20 * UNCLEAR);
+        let mut keeping = Keeping::default();
+        assert_eq!(run(&mut keeping, 1_000_000, Shown::Long), 20);
     }
 
     #[test]
@@ -204,9 +200,9 @@ mod tests {
 
     #[test]
     fn who_computes_has_more_time() {
-        assert!(is_too_long(1_000, 0) && is_too_long(1_000, 400));
-        assert!(!is_too_long(1_000, 900) && !is_too_long(4_000, 4_000));
-        assert!(is_too_long(COMPUTING, COMPUTING));
+        assert!(is_too_long(1_000, 1_000, 0) && is_too_long(1_000, 800, 300));
+        assert!(!is_too_long(1_000, 1_000, 900) && !is_too_long(4_000, 500, 500));
+        assert!(is_too_long(COMPUTING, 1_000, 1_000));
     }
 
     #[test]

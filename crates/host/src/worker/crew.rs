@@ -9,10 +9,11 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
+use rustix::time::{ClockId, clock_gettime};
 use wsgi_core::doze::Doze;
 use wsgi_core::keeping::{Keeping, Shown, is_too_long};
 
-use super::entry::{CpuClock, Usage};
+use super::entry::sleeps;
 use crate::stats::micros;
 
 /// How often, in µs, the lookout looks at a request while which the lead is kept, and how long one runs before.
@@ -44,8 +45,6 @@ struct State {
     /// When the last request was taken, in µs.
     last: u64,
     keeping: Keeping,
-    /// The clock of the thread that keeps the lead, and what it showed when its request began.
-    clock: Option<(CpuClock, u64)>,
 }
 
 /// What a thread that has taken a request comes back with.
@@ -56,8 +55,8 @@ struct Kept {
     since: u64,
     /// Nobody else ran a request when it began.
     alone: bool,
-    /// What its thread had used by then.
-    usage: Usage,
+    /// How often its thread had slept by then.
+    sleeps: u64,
 }
 
 impl Crew {
@@ -84,7 +83,7 @@ impl Crew {
                 (false, true) => Shown::Waited,
                 (false, false) => Shown::Long,
                 (true, false) => Shown::Unclear,
-                (true, true) if Usage::own().sleeps > kept.usage.sleeps => Shown::Waited,
+                (true, true) if sleeps() > kept.sleeps => Shown::Waited,
                 (true, true) => Shown::Quick,
             });
         }
@@ -113,8 +112,8 @@ impl Crew {
         false
     }
 
-    /// The leader, the calling thread with that clock, has a request to run: it hands over, or keeps the lead meanwhile.
-    pub fn go(&self, clock: Option<CpuClock>) -> Errand {
+    /// The leader, the calling thread, has a request to run: it hands over, or keeps the lead meanwhile.
+    pub fn go(&self) -> Errand {
         let now = micros();
         let mut state = self.lock();
         let after = now.saturating_sub(std::mem::replace(&mut state.last, now));
@@ -124,8 +123,6 @@ impl Crew {
             self.hand_over(state);
             return Errand(None);
         }
-        let usage = Usage::own();
-        state.clock = clock.map(|clock| (clock, usage.cpu));
         let alone = state.busy == 1;
         drop(state);
         self.kept.store(now, Ordering::SeqCst);
@@ -133,7 +130,7 @@ impl Crew {
         Errand(Some(Kept {
             since: now,
             alone,
-            usage,
+            sleeps: sleeps(),
         }))
     }
 
@@ -145,32 +142,27 @@ impl Crew {
                 .until(|| self.kept.load(Ordering::SeqCst) != 0 || self.is_dismissed());
             let mut quiet = 0;
             let mut wait = LOOK;
+            let mut before = (micros(), processor_time());
             while quiet < QUIET && !self.is_dismissed() {
                 sleep(Duration::from_micros(wait));
                 wait = LOOK;
+                let now = (micros(), processor_time());
+                let (span, used) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
+                before = now;
                 let since = self.kept.load(Ordering::SeqCst);
-                let age = micros().saturating_sub(since);
+                let age = now.0.saturating_sub(since);
                 if since == 0 {
                     quiet += 1;
-                } else if age < LOOK {
-                    quiet = 0;
-                    wait -= age;
-                } else {
-                    quiet = 0;
-                    self.end_if_too_long(since, age);
+                    continue;
+                }
+                quiet = 0;
+                if age < LOOK {
+                    // Not too soon: what is used in a shorter time says little.
+                    wait = (LOOK - age).max(LOOK / 2);
+                } else if is_too_long(age, span, used) && self.take_back(since) {
+                    self.hand_over(self.lock());
                 }
             }
-        }
-    }
-
-    /// Hands over for the leader, whose request runs since then, if there is a reason.
-    fn end_if_too_long(&self, since: u64, age: u64) {
-        let state = self.lock();
-        let used = state
-            .clock
-            .and_then(|(clock, begun)| clock.micros()?.checked_sub(begun));
-        if is_too_long(age, used.unwrap_or(0)) && self.take_back(since) {
-            self.hand_over(state);
         }
     }
 
@@ -212,4 +204,11 @@ impl Crew {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The processor time that all threads of the process have used so far, in µs.
+fn processor_time() -> u64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    let micros = u64::try_from(time.tv_nsec).unwrap_or(0) / 1000;
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + micros
 }

@@ -84,55 +84,15 @@ pub fn lend(pipe: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     usize::try_from(count).map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
-/// What a thread has used so far.
-#[derive(Clone, Copy, Default)]
-pub struct Usage {
-    /// Processor time, in µs.
-    pub cpu: u64,
-    /// How often it has slept, whatever for.
-    pub sleeps: u64,
-}
-
-impl Usage {
-    /// The calling thread's (`RUSAGE_THREAD`, getrusage(2)).
-    pub fn own() -> Usage {
-        // SAFETY: fills the structure, of which all zeros is a value as well.
-        let usage = unsafe {
-            let mut usage: libc::rusage = std::mem::zeroed();
-            libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
-            usage
-        };
-        let micros = |time: libc::timeval| time.tv_sec * 1_000_000 + time.tv_usec;
-        Usage {
-            cpu: u64::try_from(micros(usage.ru_utime) + micros(usage.ru_stime)).unwrap_or(0),
-            sleeps: u64::try_from(usage.ru_nvcsw).unwrap_or(0),
-        }
-    }
-}
-
-/// A clock that shows other threads of the process how much processor time a thread has used (pthread_getcpuclockid(3)).
-#[derive(Clone, Copy)]
-pub struct CpuClock(libc::clockid_t);
-
-impl CpuClock {
-    /// The calling thread's; `None` if it has none.
-    pub fn own() -> Option<CpuClock> {
-        let mut clock = 0;
-        // SAFETY: asks about the calling thread, which lives.
-        let error = unsafe { libc::pthread_getcpuclockid(libc::pthread_self(), &raw mut clock) };
-        (error == 0).then_some(CpuClock(clock))
-    }
-
-    /// The processor time that its thread has used, in µs; `None` when the thread has ended.
-    pub fn micros(self) -> Option<u64> {
-        // SAFETY: fills the structure, of which all zeros is a value as well.
-        let (error, time) = unsafe {
-            let mut time: libc::timespec = std::mem::zeroed();
-            (libc::clock_gettime(self.0, &raw mut time), time)
-        };
-        let micros = u64::try_from(time.tv_sec * 1_000_000 + time.tv_nsec / 1000);
-        micros.ok().filter(|_| error == 0)
-    }
+/// How often the calling thread has slept so far, whatever for (`RUSAGE_THREAD`, getrusage(2)).
+pub fn sleeps() -> u64 {
+    // SAFETY: fills the structure, of which all zeros is a value as well.
+    let usage = unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
+        usage
+    };
+    u64::try_from(usage.ru_nvcsw).unwrap_or(0)
 }
 
 /// A signal that the system leaves to programs: the `number`th from the last of them.

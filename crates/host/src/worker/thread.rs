@@ -11,7 +11,6 @@ use wsgi_core::wire::request::{self, Head};
 
 use super::activity::Board;
 use super::crew::Crew;
-use super::entry::CpuClock;
 use super::exchange::{Body, Connection};
 use super::family::Family;
 use super::log::StandardError;
@@ -72,11 +71,10 @@ impl Daemon {
     /// The life of thread `me`.
     pub fn work(&self, me: usize) {
         let mut buffer = Queue::buffer();
-        let clock = CpuClock::own();
         let (mut errand, mut crowded) = (None, false);
         while self.crew.lead(me, errand) {
             let taken = self.take(&mut buffer, crowded);
-            errand = Some(self.crew.go(clock));
+            errand = Some(self.crew.go());
             if let Some(taken) = taken {
                 // The fence of the request itself lies deeper; what panics here costs this one exchange.
                 let waited = fence(|| {
