@@ -4,7 +4,7 @@
 //! per request, and then the threads meet at Python's lock. Where no request ever waits, nobody could use the time in
 //! between, and the thread can keep the queue. So keeping it is tried now and then while requests come one upon the
 //! other, goes on as long as they are seen not to wait, and ends when two of them did within a short time. (A lookout
-//! takes the queue from a thread that sleeps, or computes for long: [`is_too_long`].)
+//! takes the queue from a thread whose request is no short one: [`is_too_long`].)
 
 /// How long after the one before a request may come, in µs, to be one of many that come one upon the other.
 pub const DENSE: u64 = 2_000;
@@ -24,14 +24,16 @@ const PAUSE: (u32, u32) = (64, 64 * 1024);
 /// By how much there are more after each that has failed.
 const GROWTH: u32 = 4;
 
-/// For how long, in µs, the queue may be kept while the process computes all the time: as long as CPython lets one compute while
-/// others wait (`sys.getswitchinterval`).
+/// For how long, in µs, the queue may be kept while other requests run and the process computes all the time: as long as
+/// CPython lets a thread compute while others wait (`sys.getswitchinterval`).
 const COMPUTING: u64 = 5_000;
 
-/// Whether a request while which the queue is kept has lasted too long, of that `age`: the process has `used` that much of a
-/// processor in the last `span` of time, all in µs. Where it computes all the time, nobody else could run Python.
-pub fn is_too_long(age: u64, span: u64, used: u64) -> bool {
-    used < span / 2 || age >= COMPUTING
+/// Whether a request while which the queue is kept, and which has been looked at since it is no short one, has lasted too
+/// long, of that `age`: the process has `used` that much of a processor in the last `span` of time, all in µs. While
+/// `others` run and the process computes, it may be waiting for Python's lock behind them, as the next would. By itself it
+/// may be computing without that lock.
+pub fn is_too_long(others: bool, age: u64, span: u64, used: u64) -> bool {
+    !others || used < span / 2 || age >= COMPUTING
 }
 
 /// What a request showed that ran while its thread kept the queue.
@@ -199,10 +201,11 @@ mod tests {
     }
 
     #[test]
-    fn who_computes_has_more_time() {
-        assert!(is_too_long(1_000, 1_000, 0) && is_too_long(1_000, 800, 300));
-        assert!(!is_too_long(1_000, 1_000, 900) && !is_too_long(4_000, 500, 500));
-        assert!(is_too_long(COMPUTING, 1_000, 1_000));
+    fn who_waits_behind_others_has_more_time() {
+        assert!(is_too_long(true, 1_000, 1_000, 0) && is_too_long(true, 1_000, 800, 300));
+        assert!(!is_too_long(true, 1_000, 1_000, 900) && !is_too_long(true, 4_000, 500, 500));
+        assert!(is_too_long(true, COMPUTING, 1_000, 1_000));
+        assert!(is_too_long(false, 1_000, 1_000, 1_000));
     }
 
     #[test]

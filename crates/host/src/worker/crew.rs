@@ -159,8 +159,11 @@ impl Crew {
                 if age < LOOK {
                     // Not too soon: what is used in a shorter time says little.
                     wait = (LOOK - age).max(LOOK / 2);
-                } else if is_too_long(age, span, used) && self.take_back(since) {
-                    self.hand_over(self.lock());
+                    continue;
+                }
+                let state = self.lock();
+                if is_too_long(state.busy > 1, age, span, used) && self.take_back(since) {
+                    self.hand_over(state);
                 }
             }
         }
