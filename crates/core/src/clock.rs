@@ -14,6 +14,12 @@ pub fn epoch() -> u64 {
     micros(ClockId::Realtime)
 }
 
+/// µs of processor time that all threads of this process have used so far.
+#[inline]
+pub fn processor() -> u64 {
+    micros(ClockId::ProcessCPUTime)
+}
+
 #[inline]
 fn micros(clock: ClockId) -> u64 {
     let now = clock_gettime(clock);
@@ -29,6 +35,8 @@ mod tests {
     fn clocks_go() {
         let before = monotonic();
         assert!(before > 0 && monotonic() >= before);
+        let used = processor();
+        while processor() == used {}
         // Later than this line was written.
         assert!(epoch() > 1_700_000_000_000_000);
     }

@@ -7,7 +7,7 @@
 //! takes the queue from a thread whose request is no short one: [`is_too_long`].)
 
 /// How long after the one before a request may come, in µs, to be one of many that come one upon the other.
-pub const DENSE: u64 = 2_000;
+const DENSE: u64 = 2_000;
 /// So many dense requests in a row, before the queue is kept.
 const STREAK: u32 = 16;
 /// So many requests that did not wait, before a trial has succeeded.

@@ -9,7 +9,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::time::{ClockId, clock_gettime};
+use wsgi_core::clock;
 use wsgi_core::doze::Doze;
 use wsgi_core::keeping::{Keeping, Shown, is_too_long};
 
@@ -142,11 +142,11 @@ impl Crew {
                 .until(|| self.kept.load(Ordering::SeqCst) != 0 || self.is_dismissed());
             let mut quiet = 0;
             let mut wait = LOOK;
-            let mut before = (micros(), processor_time());
+            let mut before = (micros(), clock::processor());
             while quiet < QUIET && !self.is_dismissed() {
                 sleep(Duration::from_micros(wait));
                 wait = LOOK;
-                let now = (micros(), processor_time());
+                let now = (micros(), clock::processor());
                 let (span, used) = (now.0.saturating_sub(before.0), now.1.saturating_sub(before.1));
                 before = now;
                 let since = self.kept.load(Ordering::SeqCst);
@@ -207,11 +207,4 @@ impl Crew {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The processor time that all threads of the process have used so far, in µs.
-fn processor_time() -> u64 {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    let micros = u64::try_from(time.tv_nsec).unwrap_or(0) / 1000;
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + micros
 }

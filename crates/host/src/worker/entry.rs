@@ -1,4 +1,4 @@
-//! How a daemon's Python reaches this library, what the process was given, and how it ends.
+//! How a daemon's Python reaches this library, what the process was given and asks of the system, and how it ends.
 //!
 //! `wsgid` executes the group's Python with a line (`wsgi_core::wire::control::daemon::LINE`) that loads this library as
 //! an extension module and calls its one function, `wsgi_daemon_main()`, which does not return.
