@@ -5,19 +5,23 @@ import fcntl
 import os
 import re
 import select
+import signal
 import socket
 import struct
 import subprocess
 import threading
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
 
+from client import wait_for
+
 WIRE = Path(__file__).parent.parent / "crates/core/src/wire"
 CONTROL = WIRE / "control/daemon.rs"
+APP = Path(__file__).parent / "apps/worker.py"
 VERSION = int(re.search(r"pub const VERSION: u16 = ([0-9]+);", (WIRE / "mod.rs").read_text())[1])
 INFO = 6
 TIMEOUT = 30
@@ -82,6 +86,21 @@ def pairs(items: Pairs) -> bytes:
 
 def send(sock: socket.socket, message: bytes, *descriptors: int) -> None:
     sock.sendmsg([message], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))])
+
+
+@contextmanager
+def stopped(pid: int):
+    """Stops a process meanwhile."""
+    threads = Path(f"/proc/{pid}/task")
+    os.kill(pid, signal.SIGSTOP)
+    wait_for(
+        lambda: all(stat.read_text().rpartition(")")[2].split()[0] == "T" for stat in threads.glob("*/stat")),
+        "the process to stop",
+    )
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 class Queue:

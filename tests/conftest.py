@@ -8,6 +8,7 @@ from textwrap import dedent
 import pytest
 
 import pythons
+from bare_daemon import Daemon, Queue
 from client import wait_for
 from httpd import Httpd, Setup, assert_quiet, child_can, child_user, connections, program, running
 
@@ -162,3 +163,37 @@ def new_httpd(setup):
             return server
 
         yield make
+
+
+PYTHONS = [python for python in (pythons.ask(pythons.DEFAULT), *pythons.further()) if python]
+
+
+@pytest.fixture(params=PYTHONS, ids=lambda python: python.name)
+def python(request):
+    """Each CPython that is found, for daemons without httpd."""
+    return request.param.path
+
+
+@pytest.fixture
+def queue():
+    """The queue of a process group without httpd."""
+    queue = Queue()
+    yield queue
+    queue.close()
+
+
+@pytest.fixture
+def start_daemon(pytestconfig, python, queue, tmp_path):
+    """Starts daemons on the one queue: `start_daemon(preload=…, threads=…)`, each READY."""
+    host = Path(pytestconfig.getoption("--module")).resolve().parent / "mod_wsgi/wsgi_host.abi3.so"
+    with ExitStack() as daemons:
+
+        def start(preload=(), ready=True, errors=None, **options) -> Daemon:
+            given = [(name.replace("_", "-"), str(value)) for name, value in options.items()]
+            daemon = Daemon(host, python, queue, tmp_path / "log", given, preload, errors)
+            daemons.callback(daemon.remove)
+            if ready:
+                assert daemon.hear() == ("Ready", ""), daemon.log.read_text()
+            return daemon
+
+        yield start
