@@ -63,13 +63,13 @@ impl Stats {
             // Looked at before it is mapped: most are in use, or were never used.
             let mut front = [0; 16];
             rustix::io::pread(&file, &mut front, shelf.offset(number)).ok()?;
-            let owner = u64::from_ne_bytes(*front.last_chunk()?);
+            let (is_new, owner) = (front[..8] == [0; 8], u64::from_ne_bytes(*front.last_chunk()?));
             if owner != 0 && !is_gone(owner) {
                 continue;
             }
             let page = open(number)?;
             if page.claim(owner, std::process::id()) {
-                if let Some(sums) = open(shelf.last()) {
+                if !is_new && let Some(sums) = open(shelf.last()) {
                     page.settle();
                     page.retire(&sums);
                 }

@@ -7,7 +7,7 @@ use super::histogram::{BUCKETS, bucket};
 use super::{PHASES, Phase};
 
 /// What a page begins with; another layout has another number.
-pub const MAGIC: u64 = 0x5753_4749_5354_0002;
+pub const MAGIC: u64 = 0x5753_4749_5354_0003;
 
 /// Words before the histograms.
 pub(super) const HEADER: usize = 16;
@@ -33,8 +33,10 @@ pub(super) mod header {
     pub const HEARTBEAT: usize = 3;
     pub const INTERPRETERS: usize = 4;
     pub const BEGUN: usize = 5;
+    /// Slots that were ever taken: the first ones. What lies behind them was never touched, and takes no memory.
+    pub const TAKEN: usize = 6;
     /// What is summed up begins here.
-    pub const CPU: usize = 6;
+    pub const CPU: usize = 7;
 }
 
 /// The words of a slot.
@@ -135,7 +137,8 @@ impl<'a> Page<'a> {
         for (from, to) in self.words[header::CPU..FRONT].iter().zip(&to.words[header::CPU..FRONT]) {
             to.fetch_add(from.swap(0, Relaxed), Relaxed);
         }
-        let Some(sums) = to.slots().next() else { return };
+        let Some(sums) = to.room().next() else { return };
+        to.taken(1);
         for slot in self.slots() {
             for at in slot::STARTED..slot::LONGEST {
                 sums.0[at].fetch_add(slot.0[at].swap(0, Relaxed), Relaxed);
@@ -153,26 +156,38 @@ impl<'a> Page<'a> {
         }
     }
 
-    /// All slots.
+    /// The slots that were ever taken.
     pub fn slots(&self) -> impl Iterator<Item = Slot<'a>> + use<'a> {
+        self.room().take(self.words[header::TAKEN].load(Relaxed) as usize)
+    }
+
+    /// All that there is room for.
+    fn room(&self) -> impl Iterator<Item = Slot<'a>> + use<'a> {
         self.words[FRONT..].as_chunks().0.iter().map(Slot)
+    }
+
+    fn taken(&self, slots: usize) {
+        self.words[header::TAKEN].fetch_max(slots as u64, Relaxed);
     }
 
     /// Takes a free slot for the thread of that number (never 0), which CPython knows as `python`; `None` if all are in
     /// use.
     pub fn take_slot(&self, thread: u64, python: u64) -> Option<Slot<'a>> {
-        let slot = self.slots().find(|slot| {
+        let (at, slot) = self.room().enumerate().find(|(_, slot)| {
             slot.0[slot::OWNER]
                 .compare_exchange(0, thread, Relaxed, Relaxed)
                 .is_ok()
         })?;
+        self.taken(at + 1);
         slot.set(slot::PYTHON, python);
         Some(slot)
     }
 
-    /// A copy of all words, for [`super::reading::Reading`].
+    /// A copy of all words but those of slots that were never taken, for [`super::reading::Reading`].
     pub fn copy(&self) -> Vec<u64> {
-        self.words.iter().map(|word| word.load(Relaxed)).collect()
+        let taken = self.words[header::TAKEN].load(Relaxed) as usize;
+        let words = self.words.iter().take(FRONT + taken.saturating_mul(SLOT));
+        words.map(|word| word.load(Relaxed)).collect()
     }
 }
 
