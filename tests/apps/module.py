@@ -1,5 +1,6 @@
 """Shows the modules `mod_wsgi` and `apache`; PATH_INFO names a function of this file, whose result is the reply."""
 
+import _signal
 import errno
 import inspect
 import json
@@ -119,8 +120,8 @@ def look(environ):
 
 def signals(environ):
     before = signal.getsignal(signal.SIGTERM)
-    returned = signal.signal(signal.SIGTERM, signals)
-    return [returned is signals, signal.getsignal(signal.SIGTERM) == before]
+    returned = [signal.signal(signal.SIGTERM, signals), _signal.signal(signal.SIGTERM, signals)]
+    return [returned == [signals] * 2, signal.getsignal(signal.SIGTERM) == before]
 
 
 def forked(environ):

@@ -1,9 +1,8 @@
 """What the host does in Python: preparing an interpreter, loading scripts, formatting exceptions, ending."""
 
-import functools
+import _signal
 import io
 import os
-import signal
 import stat
 import sys
 import threading
@@ -69,22 +68,25 @@ class _Restricted:
 
 def _keep_signals(the_server):
     # Signals belong to httpd: a handler of an application's would keep it from stopping. Processes that the application
-    # forks may have their own.
+    # forks may have their own. What is replaced is the function that `signal.signal` calls: the module `signal` costs
+    # 270 KB, and most applications never import it.
     server = os.getpid()
-    register = signal.signal
+    register = _signal.signal
 
-    @functools.wraps(register)
-    def ignore(signalnum, handler):
+    def ignore(signalnum, handler, /):
         if os.getpid() != server:
             return register(signalnum, handler)
         import traceback
 
+        caller = sys._getframe(1)
+        if caller.f_globals.get("__name__") == "signal":
+            caller = caller.f_back
         text = f"WSGI0413: signal.signal({signalnum}) does nothing in the server's processes; called from:"
-        stack = "".join(traceback.format_stack(sys._getframe(1))).splitlines()
-        the_server.log(_INFO, "", 0, "\n".join([text, *stack]))
+        the_server.log(_INFO, "", 0, "\n".join([text, *"".join(traceback.format_stack(caller)).splitlines()]))
         return handler
 
-    signal.signal = ignore
+    ignore.__doc__, ignore.__wrapped__ = register.__doc__, register
+    _signal.signal = ignore
 
 
 def watch_forks(fork):

@@ -4,6 +4,9 @@ import _signal
 import faulthandler
 import time
 
+# `restrict` has put another one in its place.
+_register = getattr(_signal.signal, "__wrapped__", _signal.signal)
+
 
 def prepare(wakeup, ends, others):
     """Prepare signals, and return how far local time is ahead of UTC.
@@ -12,24 +15,22 @@ def prepare(wakeup, ends, others):
     """
     _signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     for number in ends:
-        _signal.signal(number, _exit)
+        _register(number, _exit)
     for number in others:
-        _signal.signal(number, _nothing)
+        _register(number, _nothing)
     faulthandler.enable(2)
     return time.localtime().tm_gmtoff
 
 
 def release_signals():
     """Let a service script have handlers of its own."""
-    import signal
-
-    signal.signal = getattr(signal.signal, "__wrapped__", signal.signal)
+    _signal.signal = _register
 
 
 def serve(ends):
     """From now on the main thread executes no scripts."""
     for number in ends:
-        _signal.signal(number, _nothing)
+        _register(number, _nothing)
 
 
 def _nothing(_number, _frame):
