@@ -16,7 +16,7 @@ use crate::fence::fence;
 use crate::gate::Gate;
 use crate::python::{
     Interpreter, Nudging, Python, Visit, abandon, active_visits, close_doors, end_nudging, nudge, own_states,
-    raise_in_thread, spawn, thread_ident,
+    raise_in_thread, spawn, thread_ident, trim,
 };
 use crate::stats::Stats;
 
@@ -64,6 +64,7 @@ impl Host {
         match record {
             Ok((record, main_thread)) => {
                 server.stats.set_interpreters(1);
+                trim();
                 let main = Arc::new(Group {
                     name: Box::default(),
                     interpreter: main,
@@ -140,6 +141,7 @@ impl Host {
         for (level, text) in records {
             self.server.log.log(level, text.as_bytes());
         }
+        trim();
         imported
     }
 

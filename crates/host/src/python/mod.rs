@@ -29,7 +29,7 @@ pub use class::{Class, Members, Type};
 pub use error::{Error, Kind, Result};
 pub use extension::extension;
 pub use fork::{Fork, is_forked, watch_forks};
-pub use interpreter::Interpreter;
+pub use interpreter::{Interpreter, trim};
 pub use interrupt::{raise_in_thread, thread_ident};
 pub use nudge::{Nudging, end_nudging, nudge, spawn};
 pub use object::{Kept, Object};
