@@ -137,7 +137,7 @@ def test_after_head(httpd, trick, reason):
 
 
 @pytest.mark.usefixtures("unharmed")
-@pytest.mark.parametrize("trick", ["foreign_end", "kept_end", "after_end"])
+@pytest.mark.parametrize("trick", ["foreign_end", "two_ends", "kept_end", "after_end"])
 def test_after_end(httpd, trick):
     """Whatever comes after a whole reply does no harm to it, and not to requests of others."""
     reply = victim(httpd, trick)

@@ -176,13 +176,13 @@ impl Near {
     }
 
     /// Receives what is there, with `wait` what comes within a [`MOMENT`]; how many bytes, 0 at the end of the stream.
-    /// Descriptors that come along are kept in `files`, two at the most: one is more than a daemon may send.
+    /// Descriptors that come along are kept in `files`, three at the most: one is more than a daemon may send.
     ///
     /// # Errors
     /// `AGAIN` when nothing is there, or came in time.
     pub fn receive(&self, buffer: &mut [u8], files: &mut VecDeque<OwnedFd>, wait: bool) -> Result<usize, Errno> {
-        // One may come (a file, or the far end); room for two tells when a daemon breaks that rule.
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        // Two may come (a file and, with the end, the far end); room for three tells when a daemon breaks that rule.
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(3))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut flags = RecvFlags::CMSG_CLOEXEC;
         flags.set(RecvFlags::DONTWAIT, !wait);

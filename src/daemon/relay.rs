@@ -199,7 +199,7 @@ impl<'r, 'e> Relay<'r, 'e> {
             if patient || readable {
                 readable = false;
                 match self.receive(buffer, filled, &mut large, patient) {
-                    _ if self.incoming.files.len() > 1 => {
+                    _ if self.incoming.files.len() > 2 => {
                         return Err(Stop::Invalid("sent more descriptors than it may"));
                     }
                     Ok([]) => return Err(Stop::Gone),

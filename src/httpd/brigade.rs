@@ -10,7 +10,7 @@ use super::ffi;
 use super::request::Request;
 
 /// How much of a file is read at a time where it is neither mapped nor sent by sendfile.
-const FILE_PIECE: usize = 256 * 1024;
+const FILE_PIECE: usize = 260 * 1024;
 
 /// From this size on a bucket is kept rather than copied: httpd reads 8000 bytes at a time from a connection.
 const LARGE: usize = 4000;

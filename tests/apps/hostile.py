@@ -204,7 +204,7 @@ def null():
     return os.open("/dev/null", os.O_RDONLY)
 
 
-simple("surplus", lambda s: s.frame(STARTED), lambda: [null(), null()])
+simple("surplus", lambda s: s.frame(STARTED), lambda: [null() for _ in range(3)])
 simple("hundred", lambda s: s.frame(STARTED), lambda: [null() for _ in range(100)])
 simple("file_missing", lambda s: s.head() + s.frame(FILE, part(0, 1)))
 simple("file_pipe", lambda s: s.head() + s.frame(FILE, part(0, 1)), lambda: [os.pipe()[0]])
@@ -251,6 +251,13 @@ def foreign_end(stolen):
     stolen.send(stolen.head([(b"Content-Length", b"2")]), stolen.frame(DATA, b"ok"), stolen.frame(END), files=[other])
     near.send(bytes(100))
     time.sleep(0.05)
+
+
+@trick
+def two_ends(stolen):
+    """Hands back the right one behind a file that it did not name."""
+    whole = [stolen.head([(b"Content-Length", b"2")]), stolen.frame(DATA, b"ok"), stolen.frame(END)]
+    stolen.send(*whole, files=[null(), stolen.far])
 
 
 @trick

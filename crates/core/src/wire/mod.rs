@@ -110,7 +110,7 @@ use std::fmt;
 /// Version of all that httpd, `wsgid` and daemons say to each other: it changes with every change of a message or of a
 /// meaning. They are installed together, but a supervisor outlives graceful restarts of httpd, and reads the files of
 /// daemons anew each time.
-pub const VERSION: u16 = 3;
+pub const VERSION: u16 = 4;
 
 /// Largest datagram of the queue, in bytes. The queue's send buffer must hold many of them; the usual request has
 /// 1 to 2 KB, and what is rare and larger is better kept in the two processes than in kernel memory.

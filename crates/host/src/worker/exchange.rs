@@ -126,7 +126,7 @@ impl Connection {
     /// When httpd has withdrawn it.
     pub fn started(&mut self) -> Result<(), Errno> {
         let frame = reply::bare(Kind::Started, self.nonce);
-        self.send(&[&frame], None)
+        self.send(&[&frame])
     }
 
     /// Reads the rest of the request's head behind `head`.
@@ -180,7 +180,7 @@ impl Connection {
         }
         // The client may wait for it before it goes on.
         if !self.held.is_empty() {
-            self.send(&[], None).map_err(|_| gone())?;
+            self.send(&[]).map_err(|_| gone())?;
         }
         match &mut self.body {
             Body::None => Ok(0),
@@ -195,7 +195,7 @@ impl Connection {
                     *wanted = true;
                     self.reader.want_body();
                     let frame = reply::bare(Kind::WantBody, self.nonce);
-                    self.send(&[&frame], None).map_err(|_| gone())?;
+                    self.send(&[&frame]).map_err(|_| gone())?;
                 }
                 if room.left() == 0 {
                     return Ok(0);
@@ -351,7 +351,7 @@ impl Connection {
             self.head_sent = true;
             return sent(self.complete(&parts));
         }
-        let result = self.send(&parts, None);
+        let result = self.send(&parts);
         self.head_sent = true;
         self.held.note(total);
         self.after(result)
@@ -385,7 +385,7 @@ impl Connection {
                 if copied > 0 {
                     parts.extend([&data, &behind[..copied]]);
                 }
-                self.send(&parts, None)?;
+                self.send(&parts)?;
                 self.head_sent = true;
                 head.clear();
                 if lent > 0 {
@@ -415,28 +415,36 @@ impl Connection {
         }
         let head = std::mem::take(&mut self.head);
         let part = reply::file(self.nonce, u64::try_from(offset).unwrap_or(0), len);
+        let ending = reply::bare(Kind::End, self.nonce);
+        // A file that is shorter than what was promised is for the outcome to judge.
+        let whole = self.length.is_none_or(|length| length <= len);
+        let parts = [&head, &part[..], &ending];
+        let parts = if whole { &parts[..] } else { &parts[..2] };
         let result = with_descriptor(descriptor, |file| {
             let own = reopened(file);
-            self.send(&[&head, &part], Some(own.as_ref().map_or(file, AsFd::as_fd)))
+            if whole {
+                self.note_served();
+            }
+            let back = whole && self.is_clean();
+            self.send_with(parts, Some(own.as_ref().map_or(file, AsFd::as_fd)), back)
         });
         let result = result.unwrap_or(Err(Errno::BADF));
         self.head_sent |= result.is_ok();
-        if result == Err(Errno::BADF) {
-            return Sent::Failed;
+        match result {
+            Err(Errno::BADF) => Sent::Failed,
+            _ if whole => {
+                self.socket = None;
+                sent(result)
+            }
+            _ => self.after(result),
         }
-        // A file that is shorter than what was promised is for the outcome to judge.
-        if result.is_ok() && self.length.is_none_or(|length| length <= len) {
-            let ending = reply::bare(Kind::End, self.nonce);
-            return sent(self.complete(&[&ending]));
-        }
-        self.after(result)
     }
 
     /// As `Exchange::log`.
     pub fn log(&mut self, level: Level, site: Site<'_>, text: &[u8]) {
         let mut frames = Vec::with_capacity(HEADER + 64 + text.len());
         reply::log(self.nonce, level, site, text, &mut frames);
-        if self.socket.is_none() || self.send(&[&frames], None).is_err() {
+        if self.socket.is_none() || self.send(&[&frames]).is_err() {
             self.log.log_from(level, site, text);
         }
     }
@@ -450,10 +458,14 @@ impl Connection {
 
     /// Sends the end of a whole reply.
     fn complete(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
+        self.note_served();
+        self.try_end(parts)
+    }
+
+    fn note_served(&self) {
         if let Some(report) = &self.report {
             report.served();
         }
-        self.try_end(parts)
     }
 
     fn end(&mut self, parts: &[&[u8]]) {
@@ -463,15 +475,7 @@ impl Connection {
 
     /// Sends the frame that ends the exchange, with the far end if httpd can use it again, and closes it here.
     fn try_end(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
-        let clean = self.is_clean();
-        self.family.check(&*self.log);
-        let result = match &self.socket {
-            Some(socket) => {
-                let back = clean.then(|| socket.as_fd());
-                self.held.send_before(self.nonce, socket.as_fd(), parts, back)
-            }
-            None => Err(Errno::PIPE),
-        };
+        let result = self.send_with(parts, None, self.is_clean());
         self.socket = None;
         result
     }
@@ -481,12 +485,17 @@ impl Connection {
         self.reader.clean() && self.at == self.filled && self.piece.is_empty()
     }
 
-    fn send(&mut self, parts: &[&[u8]], file: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+    fn send(&mut self, parts: &[&[u8]]) -> Result<(), Errno> {
+        self.send_with(parts, None, false)
+    }
+
+    /// Sends frames with the file that one of them names, and with the far end if httpd gets it `back`.
+    fn send_with(&mut self, parts: &[&[u8]], file: Option<BorrowedFd<'_>>, back: bool) -> Result<(), Errno> {
         self.family.check(&*self.log);
-        match &self.socket {
-            Some(socket) => self.held.send_before(self.nonce, socket.as_fd(), parts, file),
-            None => Err(Errno::PIPE),
-        }
+        let socket = self.socket.as_ref().ok_or(Errno::PIPE)?.as_fd();
+        let both = [file.unwrap_or(socket), socket];
+        let descriptors = &both[usize::from(file.is_none())..1 + usize::from(back)];
+        self.held.send_before(self.nonce, socket, parts, descriptors)
     }
 
     /// Holds a block back for the post, if blocks come one upon the other.

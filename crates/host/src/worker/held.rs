@@ -107,7 +107,7 @@ impl Held {
         Ok(true)
     }
 
-    /// Sends all of the parts behind what is held back, the descriptor with the first bytes. Waits for httpd, which reads
+    /// Sends all of the parts behind what is held back, the descriptors, two at the most, with the first bytes. Waits for httpd, which reads
     /// whatever it does otherwise.
     ///
     /// # Errors
@@ -117,14 +117,14 @@ impl Held {
         nonce: u64,
         socket: BorrowedFd<'_>,
         parts: &[&[u8]],
-        descriptor: Option<BorrowedFd<'_>>,
+        descriptors: &[BorrowedFd<'_>],
     ) -> Result<(), Errno> {
         if self.frame.is_empty() {
-            return send(socket, parts, descriptor);
+            return send(socket, parts, descriptors);
         }
         self.close(nonce);
         let all: Vec<&[u8]> = std::iter::once(&self.frame[..]).chain(parts.iter().copied()).collect();
-        let result = send(socket, &all, descriptor);
+        let result = send(socket, &all, descriptors);
         self.frame.clear();
         self.begun = false;
         result
@@ -140,9 +140,9 @@ impl Held {
     }
 }
 
-/// Sends all of the parts, the descriptor with the first of them. Waits for httpd, which reads whatever it does
-/// otherwise.
-fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptor: Option<BorrowedFd<'_>>) -> Result<(), Errno> {
+/// Sends all of the parts, the descriptors, two at the most, with the first of them. Waits for httpd, which reads
+/// whatever it does otherwise.
+fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], mut descriptors: &[BorrowedFd<'_>]) -> Result<(), Errno> {
     let mut few = [IoSlice::new(&[]); FEW_SLICES];
     let mut many;
     let mut slices = if parts.len() <= few.len() {
@@ -154,17 +154,16 @@ fn send(socket: BorrowedFd<'_>, parts: &[&[u8]], descriptor: Option<BorrowedFd<'
         many = parts.iter().map(|part| IoSlice::new(part)).collect::<Vec<_>>();
         &mut many[..]
     };
-    let mut descriptor = descriptor;
     while slices.iter().any(|slice| !slice.is_empty()) {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut control = SendAncillaryBuffer::new(&mut space);
-        if let Some(descriptor) = &descriptor {
-            control.push(SendAncillaryMessage::ScmRights(std::slice::from_ref(descriptor)));
+        if !descriptors.is_empty() {
+            control.push(SendAncillaryMessage::ScmRights(descriptors));
         }
         let most = slices.len().min(MOST_SLICES);
         match sendmsg(socket, &slices[..most], &mut control, SendFlags::NOSIGNAL) {
             Ok(count) => {
-                descriptor = None;
+                descriptors = &[];
                 IoSlice::advance_slices(&mut slices, count);
             }
             Err(Errno::INTR) => {}
