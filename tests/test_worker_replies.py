@@ -84,6 +84,14 @@ def test_rush_nobody_wants(start_daemon, queue):
     assert queue.get(APP).body == b"Hello"
 
 
+def test_fork_in_a_rush(start_daemon, queue):
+    """A child that comes back into the server in the middle of a rush ends, whoever was at work when it was forked."""
+    start_daemon(threads=1)
+    for _ in range(3):
+        reply = queue.get(APP, "rush_and_fork=4000")
+        assert (reply.body, reply.ending) == (rush(4000) + b"end left 0", Kind.END)
+
+
 def same_thread(queue, action: str = "thread") -> int:
     """How many requests in a row, of a hundred that come one upon the other, one thread served at the most."""
     requests = [queue.put(APP, action) for _ in range(100)]

@@ -109,6 +109,25 @@ def do_rush_and_read(environ, start_response, count):
     yield environ["wsgi.input"].read()
 
 
+def do_rush_and_fork(environ, start_response, count):
+    """The same, with a process forked now and then that goes on as if it were this one; says how many do not end."""
+    me, children = os.getpid(), []
+    for number, block in enumerate(do_rush(environ, start_response, count)):
+        yield block
+        if number % 20 == 19 and os.getpid() == me:
+            child = os.fork()
+            if child:
+                children.append(child)
+    deadline = time.monotonic() + 10
+    while children and time.monotonic() < deadline:
+        children = [child for child in children if os.waitpid(child, os.WNOHANG) == (0, 0)]
+        time.sleep(0.001)
+    for child in children:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    yield f" left {len(children)}".encode()
+
+
 def do_thread(environ, start_response, _):
     return answer(start_response, str(threading.get_ident()).encode())
 

@@ -135,14 +135,15 @@ fn run(python: Interpreter, control: OwnedFd) -> i32 {
     let raw = Raw::prepare(&host);
     let limits = Limits::of(&settings.options, jitter());
     let threads = usize::try_from(settings.options.threads).unwrap_or(1);
+    let family = Family::here();
     let daemon = Arc::new(Daemon {
         host,
         queue,
         crew: Crew::new(threads),
         board: Board::new(threads),
         log: Arc::clone(&log),
-        post: Arc::default(),
-        family: Family::here(),
+        post: Arc::new(Post::new(family, Arc::clone(&log))),
+        family,
         report,
         requests: limits.requests,
         run_once: settings.options.run_once(),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use wsgi_core::doze::Doze;
 
 use super::exchange::Connection;
+use super::family::Family;
+use super::log::StandardError;
 
 /// How long blocks are held back; the system makes it some 50 µs more.
 const ROUND: Duration = Duration::from_micros(30);
@@ -17,7 +19,6 @@ const AGAIN: Duration = Duration::from_millis(1);
 type Connections = Vec<Arc<Mutex<Connection>>>;
 
 /// The post.
-#[derive(Default)]
 pub struct Post {
     /// Who holds something back.
     waiting: Mutex<Connections>,
@@ -25,9 +26,36 @@ pub struct Post {
     wanted: AtomicBool,
     there: AtomicBool,
     doze: Doze,
+    family: Family,
+    log: Arc<StandardError>,
 }
 
 impl Post {
+    /// Of this daemon.
+    pub fn new(family: Family, log: Arc<StandardError>) -> Post {
+        Post {
+            waiting: Mutex::default(),
+            wanted: AtomicBool::new(false),
+            there: AtomicBool::new(false),
+            doze: Doze::new(),
+            family,
+            log,
+        }
+    }
+
+    /// Opens a connection for the thread of its request.
+    pub fn open<'c>(&self, connection: &'c Mutex<Connection>) -> MutexGuard<'c, Connection> {
+        match connection.try_lock() {
+            Ok(open) => open,
+            Err(TryLockError::Poisoned(open)) => open.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                // The post has it, and gives it back at once; but not in a process that was forked meanwhile.
+                self.family.check(&*self.log);
+                connection.lock().unwrap_or_else(PoisonError::into_inner)
+            }
+        }
+    }
+
     /// Whether its thread runs.
     pub fn is_there(&self) -> bool {
         self.there.load(Ordering::Relaxed)

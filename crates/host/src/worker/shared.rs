@@ -1,6 +1,6 @@
 //! The connection to httpd as the adapter and the worker share it.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use wsgi_core::abi::{Level, Sent, Site};
 
@@ -29,7 +29,7 @@ impl Shared {
 
     /// The connection. Only the post shares its lock with the thread of the request, and never waits while it has it.
     pub fn lock(&self) -> MutexGuard<'_, Connection> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.post.open(&self.connection)
     }
 }
 
