@@ -13,7 +13,7 @@ use wsgi_core::clock;
 use wsgi_core::doze::Doze;
 use wsgi_core::keeping::{Keeping, Shown, is_too_long};
 
-use super::entry::sleeps;
+use super::entry::thread_usage;
 use crate::stats::micros;
 
 /// How often, in µs, the lookout looks at a request while which the lead is kept, and how long one runs before.
@@ -55,8 +55,8 @@ struct Kept {
     since: u64,
     /// Nobody else ran a request when it began.
     alone: bool,
-    /// How often its thread had slept by then.
-    sleeps: u64,
+    /// How often its thread had slept by then, and what it had used of a processor.
+    usage: (u64, u64),
 }
 
 impl Crew {
@@ -83,8 +83,14 @@ impl Crew {
                 (false, true) => Shown::Waited,
                 (false, false) => Shown::Long,
                 (true, false) => Shown::Unclear,
-                (true, true) if sleeps() > kept.sleeps => Shown::Waited,
-                (true, true) => Shown::Quick,
+                (true, true) => {
+                    let (sleeps, used) = thread_usage();
+                    if sleeps > kept.usage.0 {
+                        Shown::Waited
+                    } else {
+                        Shown::Quick(used.saturating_sub(kept.usage.1))
+                    }
+                }
             });
         }
         let mut state = self.lock();
@@ -130,7 +136,7 @@ impl Crew {
         Errand(Some(Kept {
             since: now,
             alone,
-            sleeps: sleeps(),
+            usage: thread_usage(),
         }))
     }
 

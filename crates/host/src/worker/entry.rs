@@ -84,15 +84,18 @@ pub fn lend(pipe: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
     usize::try_from(count).map_err(|_| Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
-/// How often the calling thread has slept so far, whatever for (`RUSAGE_THREAD`, getrusage(2)).
-pub fn sleeps() -> u64 {
+/// How often the calling thread has slept so far, whatever for, and how much processor time it has used, in µs
+/// (`RUSAGE_THREAD`, getrusage(2)).
+pub fn thread_usage() -> (u64, u64) {
     // SAFETY: fills the structure, of which all zeros is a value as well.
     let usage = unsafe {
         let mut usage: libc::rusage = std::mem::zeroed();
         libc::getrusage(libc::RUSAGE_THREAD, &raw mut usage);
         usage
     };
-    u64::try_from(usage.ru_nvcsw).unwrap_or(0)
+    let used = [usage.ru_utime, usage.ru_stime].map(|time| time.tv_sec * 1_000_000 + time.tv_usec);
+    let number = |number| u64::try_from(number).unwrap_or(0);
+    (number(usage.ru_nvcsw), number(used.iter().sum()))
 }
 
 /// A signal that the system leaves to programs: the `number`th from the last of them.
