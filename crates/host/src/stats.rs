@@ -166,6 +166,6 @@ impl Drop for Seat {
 }
 
 /// The system's number of the calling thread.
-fn tid() -> u64 {
+pub fn tid() -> u64 {
     u64::try_from(gettid().as_raw_nonzero().get()).unwrap_or(u64::MAX)
 }

@@ -45,9 +45,39 @@ impl Usage {
     }
 }
 
+/// The number of the system call in which a thread of the calling process waits; `None`: in none, or the system does
+/// not say (`/proc/PID/task/TID/syscall`, proc(5)).
+pub fn waits_in(thread: u64) -> Option<i64> {
+    let line = std::fs::read_to_string(format!("/proc/self/task/{thread}/syscall")).ok()?;
+    // "running", or "-1" where a thread waits outside of system calls.
+    let number = line.split_ascii_whitespace().next()?.parse().ok()?;
+    (number >= 0).then_some(number)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_threads() {
+        fn number() -> u64 {
+            let own = std::fs::read_link("/proc/thread-self").unwrap();
+            own.file_name().unwrap().to_str().unwrap().parse().unwrap()
+        }
+        assert_eq!(waits_in(0), None);
+        let (tell, told) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let sleeper = std::thread::spawn(move || {
+            tell.send(number()).unwrap();
+            released.recv().ok();
+        });
+        let thread = told.recv().unwrap();
+        while waits_in(thread).is_none() {
+            std::thread::yield_now();
+        }
+        drop(release);
+        sleeper.join().unwrap();
+    }
 
     #[test]
     fn of_this_process() {

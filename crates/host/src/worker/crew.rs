@@ -12,9 +12,10 @@ use std::time::Duration;
 use wsgi_core::clock;
 use wsgi_core::doze::Doze;
 use wsgi_core::keeping::{Keeping, Shown, is_too_long};
+use wsgi_core::stats::proc::waits_in;
 
 use super::entry::thread_usage;
-use crate::stats::micros;
+use crate::stats::{micros, tid};
 
 /// How often, in µs, the lookout looks at a request while which the lead is kept, and how long one runs before.
 const LOOK: u64 = 1_000;
@@ -27,6 +28,8 @@ pub struct Crew {
     seats: Vec<Condvar>,
     /// Since when the leader runs a request, in µs; 0: it does not.
     kept: AtomicU64,
+    /// Its number in the system.
+    keeper: AtomicU64,
     dismissed: AtomicBool,
     lookout: Doze,
     /// There is a lookout.
@@ -66,6 +69,7 @@ impl Crew {
             state: Mutex::default(),
             seats: (0..threads).map(|_| Condvar::new()).collect(),
             kept: AtomicU64::new(0),
+            keeper: AtomicU64::new(0),
             dismissed: AtomicBool::new(false),
             lookout: Doze::new(),
             watched: AtomicBool::new(false),
@@ -131,6 +135,7 @@ impl Crew {
         }
         let alone = state.busy == 1;
         drop(state);
+        self.keeper.store(tid(), Ordering::Relaxed);
         self.kept.store(now, Ordering::SeqCst);
         self.lookout.wake();
         Errand(Some(Kept {
@@ -167,8 +172,11 @@ impl Crew {
                     wait = (LOOK - age).max(LOOK / 2);
                     continue;
                 }
+                // Only Python's lock, a futex, makes it wait for others.
+                let call = waits_in(self.keeper.load(Ordering::Relaxed));
+                let waits_else = call.is_some_and(|call| call != libc::SYS_futex);
                 let state = self.lock();
-                if is_too_long(state.busy > 1, age, span, used) && self.take_back(since) {
+                if is_too_long(state.busy > 1, waits_else, age, span, used) && self.take_back(since) {
                     self.hand_over(state);
                 }
             }
