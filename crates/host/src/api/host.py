@@ -69,7 +69,7 @@ class _Restricted:
 def _keep_signals(the_server):
     # Signals belong to httpd: a handler of an application's would keep it from stopping. Processes that the application
     # forks may have their own. What is replaced is the function that `signal.signal` calls: the module `signal` costs
-    # 270 KB, and most applications never import it.
+    # 220 KB, and many applications never import it.
     server = os.getpid()
     register = _signal.signal
 

@@ -16,7 +16,7 @@ pub(super) fn interpreters() -> usize {
     NUMBERS.load(Ordering::Relaxed)
 }
 
-/// Gives back to the system what starting Python or loading scripts has left free on the C heap: some 280 KB after a
+/// Gives back to the system what starting Python or loading scripts has left free on the C heap: some 260 KB after a
 /// start, which nobody would ask for again.
 pub fn trim() {
     #[cfg(target_env = "gnu")]

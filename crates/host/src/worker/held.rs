@@ -107,8 +107,8 @@ impl Held {
         Ok(true)
     }
 
-    /// Sends all of the parts behind what is held back, the descriptors, two at the most, with the first bytes. Waits for httpd, which reads
-    /// whatever it does otherwise.
+    /// Sends all of the parts behind what is held back, the descriptors, two at the most, with the first bytes. Waits
+    /// for httpd, which reads whatever it does otherwise.
     ///
     /// # Errors
     /// When httpd is gone.
