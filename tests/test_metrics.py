@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -215,6 +216,33 @@ def test_children_come_and_go(start_httpd):
     wait_for(lambda: httpd.get("/app/pid").body != str(first).encode(), "another one")
     group = await_group(httpd, lambda group: group["requests"]["completed"] >= 2, "its requests")
     assert first not in [process["pid"] for process in group["processes"]]
+
+
+def counters(pid: int) -> Path:
+    """The file in memory in which the counters of a process are."""
+    for file in Path(f"/proc/{pid}/fd").iterdir():
+        if "memfd:wsgi-counters" in str(file.readlink()):
+            return file
+    raise AssertionError(f"process {pid} has no counters")
+
+
+@pytest.mark.modes("embedded")
+def test_counters_of_another_version(start_httpd):
+    """They are kept over a graceful restart, but not where another version of the module has laid them out."""
+    httpd = start_httpd(CONFIG)
+    httpd.get("/app")
+    await_group(httpd, completed(1), "the request")
+    pid = httpd.process.pid
+    first = counters(pid).stat().st_ino
+    httpd.graceful()
+    assert counters(pid).stat().st_ino == first
+    httpd.get("/app")  # Whoever answers has begun to count.
+    with counters(pid).open("r+b") as file:
+        file.write(b"other  1")
+    httpd.graceful()
+    assert counters(pid).stat().st_ino != first
+    httpd.get("/app")
+    await_group(httpd, completed(1), "the request in new counters")
 
 
 def crowd(httpd, clients: int = 8, each: int = 40) -> list[int]:

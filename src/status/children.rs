@@ -5,7 +5,8 @@ use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, fstat, ftruncate, memfd_create};
-use rustix::io::{Errno, fcntl_dupfd_cloexec};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, pread};
+use wsgi_core::stats::page::MAGIC;
 use wsgi_core::stats::report::Group;
 use wsgi_core::stats::shelf::Shelf;
 
@@ -29,7 +30,15 @@ impl Counters {
         let mpm = process::mpm();
         let shelf = Shelf::of(mpm.processes, mpm.threads);
         let mut kept = Kept::load(server);
-        let fits = |file: &KeptFd| fstat(file).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(shelf.bytes()));
+        let fits = |file: &KeptFd| {
+            // Whoever takes a page takes the first one that is free. Another version of the module may have laid it out
+            // otherwise.
+            let mut magic = [0; 8];
+            let is_read = pread(file, &mut magic, 0).is_ok_and(|count| count == magic.len());
+            is_read
+                && [0, MAGIC].contains(&u64::from_ne_bytes(magic))
+                && fstat(file).is_ok_and(|stat| u64::try_from(stat.st_size) == Ok(shelf.bytes()))
+        };
         let file = match kept.counters.take() {
             Some(file) if fits(&file) => file,
             other => {

@@ -301,6 +301,26 @@ mod tests {
         assert!(page.take_slot(2, 0).is_none());
         slot.free();
         assert_eq!(page.take_slot(2, 0).map(|slot| slot.owner()), Some(2));
+    }
+
+    #[test]
+    fn slots_that_nobody_took_are_left_alone() {
+        let memory = memory(3);
+        let page = Page::of(&memory).unwrap();
+        page.begin(1, 1, 1);
+        assert_eq!((page.slots().count(), page.copy().len()), (0, FRONT));
+        for thread in [1, 2] {
+            page.take_slot(thread, 0).unwrap();
+        }
+        page.slots().next().unwrap().free();
+        page.take_slot(3, 0).unwrap();
+        assert_eq!((page.slots().count(), page.copy().len()), (2, FRONT + 2 * SLOT));
+        assert_eq!(Reading::of(&page.copy()).unwrap().threads.len(), 2);
+    }
+
+    #[test]
+    fn too_little_memory_is_no_page() {
+        let memory = memory(1);
         assert!(Page::of(&memory[1..]).is_none());
     }
 
