@@ -72,7 +72,12 @@ mod tests {
             released.recv().ok();
         });
         let thread = told.recv().unwrap();
+        let begun = std::time::Instant::now();
         while waits_in(thread).is_none() {
+            assert!(
+                begun.elapsed().as_secs() < 10,
+                "/proc does not say in which system call a thread waits"
+            );
             std::thread::yield_now();
         }
         drop(release);
